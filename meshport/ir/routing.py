@@ -174,6 +174,11 @@ class ServiceRoutes:
     src: Src = NOWHERE  # every leaf of the object that says something
 
     @property
+    def in_envoys_words(self) -> bool:
+        """Whether a percent sign in the value of a header asks Envoy for something, as it does where the objects are handed on to it as they are."""
+        return self.family == "istio" or self.kind.endswith("EnvoyConfig")
+
+    @property
     def mesh(self) -> bool:
         """Whether clients inside the mesh follow these rules."""
         return not self.gateways or any(gateway.value == "mesh" for gateway in self.gateways)

@@ -313,3 +313,28 @@ def test_a_delegate_whose_rules_lie_outside_is_no_rule() -> None:
     inner = thing(HTTP, "VirtualService", f"{{http: [{{match: [{{uri: {{prefix: /b/}}}}], {to('api')}}}]}}", "inner")
     result = convert(WORLD + rules(outer) + inner, "istio", "cilium")
     assert not said(result, "MP358") and len(written(result, "HTTPRoute")["web"]["spec"]["rules"]) == 1
+
+
+def test_settings_of_a_port_that_are_those_of_the_service_go_where_the_port_has_no_table() -> None:
+    limits = "connectionPool: {tcp: {maxConnections: 9}}"
+    for text in (MULTI, MULTI + rules(f"{{{to()}, timeout: 3s}}")):
+        result = convert(text + settings(f"{limits}, portLevelSettings: [{{port: {{number: 81}}, {limits}}}]"), "istio", "cilium")
+        assert (
+            "port 81" in said(result, "MP524")[0].message
+            and clusters(result)["shop/web:80"]["circuit_breakers"]["thresholds"][0]["max_connections"] == 9
+        )
+
+
+def test_settings_of_a_service_are_not_those_of_a_port_that_has_others() -> None:
+    rule = (
+        "{route: [{destination: {host: web, port: {number: 81}}, weight: 50}, {destination: {host: api, port: {number: 80}}, weight: 50}]}"
+    )
+    hashed = settings("loadBalancer: {consistentHash: {useSourceIp: true}}, portLevelSettings: [{port: {number: 81}}]")
+    result = convert(MULTI + rules(rule) + hashed, "istio", "cilium", routes="native")
+    assert said(result, "MP524") and not any("hash_policy" in route["route"] for route in routes(result, "web"))
+
+
+def test_copies_are_not_told_apart_by_a_hash() -> None:
+    text = WORLD + rules(f"{{{to('api')}, mirror: {{host: web}}}}") + settings("loadBalancer: {consistentHash: {httpHeaderName: x-user}}")
+    result = convert(text, "istio", "cilium", routes="native")
+    assert "consistentHash.httpHeaderName" in said(result, "MP540")[0].message

@@ -208,7 +208,9 @@ def test_opaque_ports_of_a_service_decide_nothing_where_every_port_says_so_itsel
 
 
 @pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
-@pytest.mark.parametrize("more", ["", ", {timeout: 1s, route: [{destination: {host: web}}]}"])
+@pytest.mark.parametrize(
+    "more", ["", ", {timeout: 1s, route: [{destination: {host: web}}]}", ", {match: [{port: 98}], route: [{destination: {host: web}}]}"]
+)
 def test_a_rule_for_a_port_that_the_service_does_not_have_is_one_for_nothing(target: str, more: str) -> None:
     """Istio leaves it out on every port; where no other is left clients go to the Service as if there were none."""
     rules = f"[{{match: [{{port: 99}}], timeout: 3s, route: [{{destination: {{host: web}}}}]}}{more}]"
@@ -216,7 +218,7 @@ def test_a_rule_for_a_port_that_the_service_does_not_have_is_one_for_nothing(tar
     assert before.ledger.counts["unaccounted"] == 0
     assert line(before, 3, "spec.http[0].match[0].port").disposition == "translated"
     assert line(before, 3, "spec.http[0].timeout").codes == ["MP200"]
-    assert bool([item for item in before.manifests if item.object["kind"] == "HTTPRoute"]) is bool(more)
+    assert bool([item for item in before.manifests if item.object["kind"] == "HTTPRoute"]) is ("timeout: 1s" in more)
     there = istio("VirtualService", "web", f"{{hosts: [web], http: {rules.replace('99', '80')}}}")
     assert output(converted(MESHED + pods() + service() + there, target)) != output(before)
 
@@ -334,7 +336,8 @@ def test_what_envoy_is_told_as_every_mesh_does_it_decides_where_another_value_co
 @pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
 def test_the_port_of_a_rule_that_is_lost_is_lost_with_it(target: str) -> None:
     lost = (
-        "{match: [{uri: {prefix: /x}, port: 80}], rewrite: {uriRegexRewrite: {match: a, rewrite: b}}, route: [{destination: {host: web}}]}"
+        "{match: [{uri: {prefix: /x}, port: 80}], rewrite: {uriRegexRewrite: {match: a, rewrite: b}}, corsPolicy: {allowOrigins: [{exact: 'https://a.test'}]}, "
+        "route: [{destination: {host: web}}]}"
     )
     rules = f"[{lost}, {{match: [{{uri: {{prefix: /y}}, port: 80}}], timeout: 3s, route: [{{destination: {{host: web}}}}]}}]"
     text = MESHED + pods() + service() + istio("VirtualService", "web", f"{{hosts: [web], http: {rules}}}")

@@ -63,13 +63,15 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             called = place.text("name")
             if place.at("@type").value != envoy.TYPE + "config.cluster.v3.Cluster" or called is None or called.value not in sent:
                 continue
+            if place.at("type").value != "EDS":
+                continue  # it has endpoints of its own, whatever its name
             policy = _policy(root, place, by_service.get(_endpoints(place), []), ir.deciding)
             served = policy.service if policy is not None else None
             if policy is None or served is None or served.value not in owned | reached:
                 continue
             thresholds = place.each("circuit_breakers", "thresholds")
-            plain = place.at("type").src if place.at("type").value == "EDS" else NOWHERE
-            plain |= thresholds[0].at("priority").src if thresholds and thresholds[0].at("priority").value == "DEFAULT" else NOWHERE
+            plain = place.at("type").src
+            plain = plain.union(*(one.at("priority").src for one in thresholds if one.at("priority").value == "DEFAULT"))
             ir.idle.append(Fact(envoy_routes.PLAIN, plain, "extension.cilium-envoy-config"))
             what = place.at("@type").src
             policy = replace(policy, service=served.also(what), host=policy.host.also(what))  # without it there is no cluster
@@ -265,8 +267,8 @@ def _read(place: Cursor, setting: envoy.Setting, feature: str) -> Fact[Any] | No
     """A field of a cluster, in the IR's form: durations with one unit."""
     here = place
     for step in setting.path[:-1]:
-        if isinstance(step, int):
-            items = here.each()
+        if isinstance(step, int):  # a threshold: those for requests of high priority are for none, as no route read here gives one
+            items = [item for item in here.each() if item.at("priority").value in (None, "DEFAULT")]
             if len(items) <= step:
                 return None
             here = items[step]

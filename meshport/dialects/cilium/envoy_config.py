@@ -119,3 +119,31 @@ def installed(out: Output, *because: Fact[Any] | None) -> None:
     src: Src = gather(because)
     out.install("cilium", "envoyConfig.enabled", True, src)
     out.install("cilium", "kubeProxyReplacement", "true", src)
+
+
+def subsets(ir: IR, out: Output) -> dict[Ref, tuple[Ref, str]]:
+    """The Services that stand for a subset of another one, which rules send to: that one, and the subset."""
+    wanted: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Ref, str]] = {}
+    for backend in (backend for routes in ir.routes for rule in routes.rules for backend in rule.backends):
+        known = ir.world.services.get(backend.service.value) if backend.service is not None else None
+        if known is not None and known.selector and backend.labels is not None:
+            selector = frozenset({**known.selector, **dict(backend.labels.labels)}.items())
+            wanted.setdefault((known.ref.namespace, selector), (known.ref, backend.labels.name))
+    selectors = {ref: service.selector for ref, service in ir.world.services.items()}
+    selectors |= {
+        obj.ref: obj.value["spec"].get("selector") for obj in out.objects.values() if obj.kind == "Service" and obj.changed is None
+    }
+    keys = {ref: (ref.namespace, frozenset(selector.items())) for ref, selector in selectors.items() if selector}
+    return {ref: wanted[key] for ref, key in keys.items() if key in wanted and wanted[key][0] != ref}
+
+
+def ways(obj: Obj, cluster: envoy.Path) -> list[envoy.Path]:
+    """The routes of a table that send to a cluster."""
+    name, resources = obj.at(cluster)["name"], obj.value["spec"]["resources"]
+    found: list[envoy.Path] = []
+    for index, item in enumerate(resources):
+        for number, route in enumerate(item["virtual_hosts"][0]["routes"] if "virtual_hosts" in item else ()):
+            action = route.get("route", {})
+            if name == action.get("cluster") or any(one["name"] == name for one in action.get("weighted_clusters", {}).get("clusters", ())):
+                found.append(("spec", "resources", index, "virtual_hosts", 0, "routes", number, "route"))
+    return found

@@ -60,11 +60,12 @@ class Chosen(Lowering):
         lowering.write()
 
     def own_ports(self) -> list[int]:
-        """Those that a rule is for."""
+        """Those that a rule is for; all where none of them is there."""
         listed = [match.port for rule in self.routes.rules for match in rule.matches]
         every = not listed or None in listed or any(not rule.matches for rule in self.routes.rules) or self.routes.unmatched == "forward"
         named = {port.value for port in listed if port is not None}
-        return [port for port in super().own_ports() if every or port in named]
+        there = super().own_ports()
+        return there if every or named.isdisjoint(there) else [port for port in there if port in named]
 
     def _held(self) -> str:
         """The ports with rules in a route, where these are what annotations of the Service say for the others; "" where there are none."""
@@ -201,7 +202,7 @@ class EnvoyLowering(Chosen):
         return replace(item, parts=tuple((name, self._spelled(name, fact)) for name, fact in item.parts if (name, fact) not in hosts))
 
     def _spelled(self, name: str, fact: Fact[Any]) -> Fact[Any]:
-        own = self.routes.family in ("istio", "cilium") or name.startswith("remove:")
+        own = self.routes.in_envoys_words or name.startswith("remove:")
         return fact if own else fact.map(lambda text: str(text).replace("%", "%%"))
 
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:

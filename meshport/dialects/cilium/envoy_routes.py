@@ -144,7 +144,7 @@ class _Clusters:
     def backend(self, name: Fact[str] | None, weight: Fact[int] | None) -> Backend:
         """A cluster as the Service whose endpoints it is given."""
         place = self.places.get(name.value) if name is not None else None  # without one Envoy answers 503
-        said = endpoints(place) if place is not None else None
+        said = endpoints(place) if place is not None and place.at("type").value == "EDS" else None
         namespace, slash, rest = said.value.partition("/") if said is not None else ("", "", "")
         service, _, port = rest.partition(":")
         if name is None or place is None or said is None or not (namespace and slash and service) or (port and not is_number(port)):
@@ -281,10 +281,10 @@ def _backends(action: Cursor, clusters: _Clusters) -> tuple[Backend, ...]:
     found = []
     for item in action.each("weighted_clusters", "clusters"):
         only(item, "name", "weight", *_HEADERS)
-        backend = clusters.backend(item.text("name"), item.number_at("weight"))
+        backend = clusters.backend(item.text("name"), item.number_at("weight") or Fact(0, item.at("name").src))
         found.append(replace(backend, filters=tuple(envoy_actions.headers_of(item))))
-    if not found:
-        raise Other
+    if not any(backend.weight is not None and backend.weight.value for backend in found):
+        raise Other  # Envoy takes no shares that sum to nothing
     return tuple(found)
 
 

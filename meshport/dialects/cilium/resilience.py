@@ -25,7 +25,9 @@ from meshport.dialects.cilium.envoy_config import (
     routed_services,
     served,
     standing,
+    subsets,
     taken,
+    ways,
 )
 from meshport.dialects.gateway_api import backends
 from meshport.dialects.losses import clients_alone, in_force, names_nothing, report
@@ -68,7 +70,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     wanted: dict[Ref, Wanted] = {}
     routed = routed_services(ir, out)
     tables = [obj for obj in out.objects.values() if obj.kind == KIND]
-    whose = _subsets(ir, out)
+    whose = subsets(ir, out)
     parts = {(*asked, port) for obj in tables for ref, port, _ in clusters(obj) if (asked := whose.get(ref, (ref, "")))[0] in served(obj)}
     own = {(one.service.value, one.subset) for one in ir.service_policies if one.service is not None and one.subset and _weighty(one, ir)}
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
@@ -106,19 +108,21 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             service = _able(policy, ref, ir, out, routed)
             if service is None:
                 continue
-            if _apart(policy, ref, service, out, parts, own):
+            single = frozenset(single_ports(ir.service_policies, policy, ref))
+            if _apart(policy, ref, service, single, out, parts, own):
                 continue
             target = wanted.setdefault(ref, Wanted(service))
             if policy.port is not None:
                 target.ports[policy.port.value] = policy
             else:
                 target.whole = policy
-                target.apart = frozenset(single_ports(ir.service_policies, policy, ref))
+                target.apart = single
         if policy.service is None and not policy.covers:
             _say(policy, out, "MP515")
     asked_for = referred_services(out)
     for ref in sorted(wanted):
         _write(wanted[ref], out, asked_for)
+    told: set[int] = set()  # policies whose hash leads requests
     others = askers(out) if out.source != "linkerd" else {}
     for obj in tables:
         for ref, port, place in clusters(obj):
@@ -135,10 +139,14 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 obj.note(f"with the settings of {chosen.kind} {chosen.ref.value}")
                 obj.set((*place, "type"), "EDS", chosen.host, chosen.port)
                 _settings(obj, place, chosen)
-                for way in _ways(obj, place) if hashing.acts(chosen, wanted[owner].service) else ():
+                for way in ways(obj, place) if hashing.acts(chosen, wanted[owner].service) else ():
                     hashing.write(obj, way, place, chosen, http=True)
+                    told.add(id(chosen))
     for ref in sorted(wanted):
         _beside(wanted[ref], others.get(ref, set()), out)
+        for one in (wanted[ref].whole, *wanted[ref].ports.values()) if standing(wanted[ref].service, out) in tables else ():
+            if one is not None and id(one) not in told and hashing.acts(one, wanted[ref].service):  # copies are not told apart
+                _unhashed(one, wanted[ref].service, out)
 
 
 def _shared(wanted: Wanted, policy: ServicePolicy, port: int, obj: Obj, cluster: envoy.Path, out: Output) -> bool:
@@ -146,7 +154,7 @@ def _shared(wanted: Wanted, policy: ServicePolicy, port: int, obj: Obj, cluster:
     of one name is one of the agent's proxy. A route has one hash, so that it is not told apart by where it leads."""
     own = standing(wanted.service, out)
     hashed = hashing.acts(policy, wanted.service)
-    alone = all("cluster" in _at(obj.value, way) for way in _ways(obj, cluster))
+    alone = all("cluster" in _at(obj.value, way) for way in ways(obj, cluster))
     return own is not None and port in taken(own) and (alone or not hashed)
 
 
@@ -190,17 +198,23 @@ def _able(policy: ServicePolicy, ref: Ref, ir: IR, out: Output, routed: set[Ref]
 
 
 def _apart(
-    policy: ServicePolicy, ref: Ref, service: Service, out: Output, parts: set[tuple[Ref, str, int]], own: set[tuple[Ref, str]]
+    policy: ServicePolicy,
+    ref: Ref,
+    service: Service,
+    single: frozenset[int],
+    out: Output,
+    parts: set[tuple[Ref, str, int]],
+    own: set[tuple[Ref, str]],
 ) -> bool:
     """Whether the rules of the Service leave the policy nothing that it could hold for; what they leave of its ports is said. `parts` are the clusters of
-    the Service's own pods in the table of its rules, by subset and port; `own` the subsets with settings of their own."""
+    the Service's own pods in the table of its rules, by subset and port; `own` the subsets with settings of their own; `single` the ports that other policies are for."""
     if subset := next((subset for asked, subset, _ in sorted(parts) if asked == ref and (asked, subset) in own), ""):
         _say(policy, out, "MP524", ref, why=f"the subset {subset}, which its rules send to, has others")
         return True
     known = standing(service, out)
     if known is None:
         return False
-    ports = {port.number for port in _tcp(service)} if policy.port is None else {policy.port.value}
+    ports = {port.number for port in _tcp(service)} - single if policy.port is None else {policy.port.value}
     gone = ports - {port for asked, _, port in parts if asked == ref}
     apart = ", ".join(str(port) for port in sorted(taken(known)))
     why = (
@@ -210,6 +224,7 @@ def _apart(
     )
     if gone == ports:
         _say(policy, out, "MP524", ref, why=why)
+        out.findings[-1].explains |= _each_port(service) if policy.port is not None else frozenset()
     elif gone:
         _partly(policy, service, gone, why, out)
     elif out.source == "linkerd":
@@ -314,34 +329,6 @@ def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, exp
         )  # fmt: skip
 
 
-def _subsets(ir: IR, out: Output) -> dict[Ref, tuple[Ref, str]]:
-    """The Services that stand for a subset of another one, which rules send to: that one, and the subset."""
-    wanted: dict[tuple[str, frozenset[tuple[str, str]]], tuple[Ref, str]] = {}
-    for backend in (backend for routes in ir.routes for rule in routes.rules for backend in rule.backends):
-        known = ir.world.services.get(backend.service.value) if backend.service is not None else None
-        if known is not None and known.selector and backend.labels is not None:
-            selector = frozenset({**known.selector, **dict(backend.labels.labels)}.items())
-            wanted.setdefault((known.ref.namespace, selector), (known.ref, backend.labels.name))
-    selectors = {ref: service.selector for ref, service in ir.world.services.items()}
-    selectors |= {
-        obj.ref: obj.value["spec"].get("selector") for obj in out.objects.values() if obj.kind == "Service" and obj.changed is None
-    }
-    keys = {ref: (ref.namespace, frozenset(selector.items())) for ref, selector in selectors.items() if selector}
-    return {ref: wanted[key] for ref, key in keys.items() if key in wanted and wanted[key][0] != ref}
-
-
-def _ways(obj: Obj, cluster: envoy.Path) -> list[envoy.Path]:
-    """The routes of a table that send to a cluster."""
-    name, resources = obj.at(cluster)["name"], obj.value["spec"]["resources"]
-    found: list[envoy.Path] = []
-    for index, item in enumerate(resources):
-        for number, route in enumerate(item["virtual_hosts"][0]["routes"] if "virtual_hosts" in item else ()):
-            action = route.get("route", {})
-            if name == action.get("cluster") or any(one["name"] == name for one in action.get("weighted_clusters", {}).get("clusters", ())):
-                found.append(("spec", "resources", index, "virtual_hosts", 0, "routes", number, "route"))
-    return found
-
-
 def _write(wanted: Wanted, out: Output, referred: set[Ref]) -> None:
     """The CiliumEnvoyConfig of a Service without rules, for one of its ports; `referred` are the Services whose endpoints others ask for by port."""
     service, ref = wanted.service, wanted.service.ref
@@ -379,12 +366,19 @@ def _write(wanted: Wanted, out: Output, referred: set[Ref]) -> None:
     installed(out, *(policy.host for policy in policies))
     for policy in policies:
         _approximated(policy, out)
-        for name, fact in hashing.of(policy).items() if policy.service is None and not hashing.acts(policy, service) else ():
-            explained = frozenset(((f"policy of Service {service.ref}", CONSISTENT_HASH + name),))
-            out.finding(
-                "MP540", fact, document=policy.document, disposition="dropped", affects=(Affected(service.ref.namespace, service.ref.name),),
-                explains=explained, value=fact.value, setting=CONSISTENT_HASH + name, subject=f"Service {service.ref}",
-            )  # fmt: skip
+        if policy.service is None and not hashing.acts(policy, service):
+            _unhashed(policy, service, out)
+
+
+def _unhashed(policy: ServicePolicy, service: Service, out: Output) -> None:
+    """The hash of a policy is left out for a Service."""
+    places = [f"policy of Service {service.ref}{suffix}" for suffix in ("", *(f" port {port.number}" for port in _tcp(service)))]
+    for name, fact in hashing.of(policy).items():
+        out.finding(
+            "MP540", fact, document=policy.document, disposition="dropped", affects=(Affected(service.ref.namespace, service.ref.name),),
+            explains=frozenset((place, CONSISTENT_HASH + name) for place in places), value=fact.value, setting=CONSISTENT_HASH + name,
+            subject=f"Service {service.ref}",
+        )  # fmt: skip
 
 
 def _tcp(service: Service) -> list[ServicePort]:
@@ -404,6 +398,7 @@ def _left_out(wanted: Wanted, port: ServicePort, policies: list[ServicePolicy], 
     for policy in policies:
         if policy.port is not None and policy.port.value != port.number:
             _say(policy, out, "MP524", ref, why=why)
+            out.findings[-1].explains |= _each_port(wanted.service)  # the others stand alone then
             continue
         kept.append(policy)
         gone = {other.number for other in _tcp(wanted.service) if other is not port and wanted.of(other.number) is policy}
@@ -415,12 +410,18 @@ def _left_out(wanted: Wanted, port: ServicePort, policies: list[ServicePolicy], 
     return kept
 
 
+def _each_port(service: Service) -> frozenset[tuple[str, str]]:
+    """What differs where the ports of a Service do not have the same any more."""
+    return frozenset(
+        (f"{what} of Service {service.ref} port {port.number}", "*") for what in ("breaker", "policy") for port in _tcp(service)
+    )
+
+
 def _partly(policy: ServicePolicy, service: Service, gone: set[int], why: str, out: Output) -> None:
     """Say on which ports a policy does not hold."""
-    ports = [port.number for port in _tcp(service)]
     out.finding(
         "MP365", policy.host, document=policy.document, disposition=None, affects=_affects(policy), feature="breaker.consecutive-errors",
-        explains=_explained(policy) | frozenset((f"{what} of Service {service.ref} port {port}", "*") for what in ("breaker", "policy") for port in ports),
+        explains=_explained(policy) | _each_port(service),
         subject=f"Service {service.ref}", where=f"on the port {', '.join(str(port) for port in sorted(gone))}: {why}",
     )  # fmt: skip
 

@@ -111,9 +111,10 @@ class SayableRules(ABC):
         out: list[RouteRule] = []
         earlier = self.taken = []
         closed = False
+        nowhere = all(rule.matches and all(map(self.absent, rule.matches)) for rule in rules)
         for number, rule in enumerate(rules):
             if dead := tuple(match for match in rule.matches if self.absent(match)):
-                rule = self._without(rule, dead, alone=len(rules) == 1)
+                rule = self._without(rule, dead, alone=nowhere)
                 if not rule.matches:
                     continue
             if closed:
@@ -355,7 +356,7 @@ class SayableRules(ABC):
             text = str(fact.value)
             if item.kind != "redirect" and (
                 name in ("host", ":authority")
-                or (self.routes.family == "istio" and "%" in text.replace("%%", "") and not what.startswith("remove"))
+                or (self.routes.in_envoys_words and "%" in text.replace("%%", "") and not what.startswith("remove"))
             ):
                 self.say("MP309", fact, aspects=("filters",), rule=shown, header=name, value=text)
             elif item.kind == "redirect" and what == "code" and fact.value not in self.redirects:
@@ -371,7 +372,7 @@ class SayableRules(ABC):
                 if fact.value not in ({}, None):
                     self.lost(fact, "filters", what=f"redirect {what}", rule=shown)
             else:
-                escaped = isinstance(fact.value, str) and self.routes.family == "istio"  # Envoy's own way of writing a percent sign
+                escaped = isinstance(fact.value, str) and self.routes.in_envoys_words  # Envoy's own way of writing a percent sign
                 parts.append((what, fact.map(lambda value: value.replace("%%", "%")) if escaped else fact))
         return Filter(item.kind, tuple(parts))
 

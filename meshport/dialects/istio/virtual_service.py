@@ -436,7 +436,8 @@ class _VirtualService:
                     obj.set((*place, side, "remove", removed), name, fact)
                     removed += 1
                 else:
-                    obj.set((*place, side, action, name), str(fact.value).replace("%", "%%"), fact)
+                    own = self.found[0].in_envoys_words
+                    obj.set((*place, side, action, name), fact.value if own else str(fact.value).replace("%", "%%"), fact)
 
     def _unsaid_prefix(self, redirect: Filter) -> Fact[Any] | None:
         """The new prefix of a redirect, where the release has no form for it."""
