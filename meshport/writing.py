@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -128,19 +129,30 @@ def file_text(result: Result, output: str) -> str:
 
 
 def write_file(output: str, text: str) -> None:
-    """Write a file so that it is never seen half-written. Raises UsageError where it cannot be written."""
-    path = Path(output)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    """Write a file so that it is never seen half-written: where a link leads, and with the rights that it has. Raises UsageError where it cannot be written."""
     try:
+        if _of_a_system(Path(output)):
+            with Path(output).open("a", encoding="utf-8", newline="") as file:
+                file.write(text)
+            return
+        path = Path(output).resolve()
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             beside.write_text(text, encoding="utf-8", newline="")
+            if path.exists():
+                beside.chmod(stat.S_IMODE(path.stat().st_mode))
             beside.replace(path)
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written ({error.strerror or error}); give another path") from None
+
+
+def _of_a_system(path: Path) -> bool:
+    """Whether a name is of a device, a pipe or an open file (`/dev/null`, `>(...)` of a shell): another file in its place would take it from everybody."""
+    return path.exists() and not (path.is_file() and path.absolute().parts[1] not in ("dev", "proc"))
 
 
 # -- a folder
@@ -196,15 +208,13 @@ def write_files(files: Mapping[str, str], folder: str, *, force: bool = False, s
     check_folder(folder, force=force)
     stale = [name for name in written_before(folder) or () if name not in files]
     marker = json.dumps({"meshport": __version__, **(said or {}), "files": sorted(files)}, indent=2) + "\n"
-    path = Path(folder)
+    path = Path(folder).resolve()
     try:
         stage = _stage(path)
         try:
             _fill(stage / "new", {**files, MARKER: marker})
-            if path.is_dir() and any(entry != stage for entry in path.iterdir()):
+            if path.is_dir():  # its owner, rights and mount are somebody's choice
                 _exchange(stage, path, [*files, MARKER], stale)
-            elif path.is_dir() and stage.parent == path:
-                _exchange(stage, path, [*files, MARKER], [])
             else:
                 (stage / "new").replace(path)
         finally:
@@ -215,12 +225,12 @@ def write_files(files: Mapping[str, str], folder: str, *, force: bool = False, s
 
 
 def _stage(path: Path) -> Path:
-    """A new folder on the same file system: beside the target, or inside it where only that can be written to."""
+    """A new folder on the same file system: beside the target, or inside it where it is a file system of its own or only that can be written to."""
     name = f".{path.name or 'out'}.meshport-{secrets.token_hex(4)}"
-    parent = path.absolute().parent
+    parent = path.parent
     if not path.is_dir():
         parent.mkdir(parents=True, exist_ok=True)
-    for place in (parent, path):
+    for place in (path,) if path.is_mount() else (parent, path):
         with contextlib.suppress(OSError):
             (place / name).mkdir()
             return place / name

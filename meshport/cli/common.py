@@ -62,10 +62,12 @@ def read(paths: Sequence[str]) -> Bundle:
     raise UsageError(f"{', '.join(paths)}: no manifests found (.yaml .yml .json); check the path")
 
 
-def read_context(paths: Sequence[str] | None) -> Bundle | None:
-    """The documents of `--context`."""
+def read_context(paths: Sequence[str] | None, beside: Sequence[str]) -> Bundle | None:
+    """The documents of `--context`, `beside` the paths that are what is asked about."""
     if not paths:
         return None
+    if [*paths, *beside].count(STDIN) > 1:
+        raise UsageError("standard input (-) can be read once; give the --context as a file")
     from meshport.documents import load
 
     return load(*paths)
@@ -82,15 +84,22 @@ def table(mappings: str | None) -> Table:
 
 
 def emit(text: str) -> None:
-    """Print the artefact. Where the reader of the pipe has gone, the rest is dropped in silence."""
+    """Print the artefact. Where the reader of the pipe has gone, the rest is dropped in silence. Raises UsageError where it cannot be written."""
+    stream = sys.stdout
+    if stream is None:
+        raise UsageError("standard output is closed; send it somewhere, or write to a file (convert and plan: -o)")
     try:
-        stream = sys.stdout
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise UsageError(
+            f"standard output cannot be written ({error.strerror}); what came is not whole: make room, and run again"
+        ) from None
 
 
 def say(lines: Iterable[str]) -> None:
@@ -102,7 +111,7 @@ def say(lines: Iterable[str]) -> None:
             sys.stderr.flush()
         except UnicodeEncodeError:
             sys.stderr.write(text.encode("ascii", "backslashreplace").decode("ascii"))
-        except BrokenPipeError:
+        except OSError:  # nobody is left to tell
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
@@ -179,5 +188,5 @@ def two(old: str, new: str, context: Sequence[str] | None) -> tuple[Bundle, Bund
     if old == new == STDIN:
         raise UsageError("standard input (-) can be read once; give OLD or NEW as a file")
     one, other = read([old]), read([new])
-    extra = read_context(context)
+    extra = read_context(context, [old, new])
     return (one, other) if extra is None else (one.beside(extra), other.beside(extra))

@@ -110,7 +110,9 @@ def _deliver(result: Result, output: str | None, form: str, *, force: bool, dry:
     if output is not None and not writing.is_file_name(output):
         written = result.write(output, force=force)
         if form == "text" and not quiet:
-            common.say([f"wrote {len(written)} files to {output}"])
+            from meshport.report import words
+
+            common.say([f"wrote {words.plural(len(written), 'file')} to {output}"])
     return None
 
 

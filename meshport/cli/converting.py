@@ -39,7 +39,7 @@ def convert(paths: Sequence[str], given: Mapping[str, Any], *, verify: bool = Tr
 
     bundle = common.read(paths)
     table = common.table(given["mappings"])
-    beside = common.read_context(given["context"])
+    beside = common.read_context(given["context"], paths)
     chosen = resolve(
         bundle,
         table,

@@ -37,7 +37,7 @@ def run(
     own = common.read(given)
     table = common.table(mappings)
     chosen = resolve_source(own, table, source, source_version, default_namespace=default_namespace, trust_domain=trust_domain)
-    bundle = conversion.merged(own, common.read_context(context))
+    bundle = conversion.merged(own, common.read_context(context, given))
     found, _ = pipeline.lift(bundle, table, chosen)
     data = dump_ir(found, bundle, chosen)
     common.emit(common.as_json(data) if form == "json" else dump([data]))

@@ -49,7 +49,7 @@ def run(
     table = common.table(mappings)
     fields = {"namespaces": namespace, "select": select, "default_namespace": default_namespace, "trust_domain": trust_domain}
     chosen = resolve_source(own, table, source, source_version, **fields)
-    bundle = at_home(conversion.merged(own, common.read_context(context)), chosen.default_namespace)
+    bundle = at_home(conversion.merged(own, common.read_context(context, given)), chosen.default_namespace)
     findings = pipeline.lint(bundle, table, chosen, own=len(own.documents))
     common.suppress(findings, bundle, table, ignore, waivers, baseline, tell=common.tells_of_rules(arguments))
 

@@ -102,9 +102,10 @@ def _deliver(found: Plan, output: str | None, force: bool) -> str:
         return ""
     from meshport import writing
     from meshport.documents import dump, dump_json
+    from meshport.report import words
 
     if not writing.is_file_name(output, _RUNBOOKS):
-        return f"wrote {len(found.write(output, force=force))} files to {output}"
+        return f"wrote {words.plural(len(found.write(output, force=force)), 'file')} to {output}"
     model = found.model_dump(mode="json", by_alias=True)
     suffix = output.lower().rpartition(".")[2]
     writing.write_file(output, found.markdown() if suffix == "md" else dump_json([model]) if suffix == "json" else dump([model]))

@@ -38,6 +38,8 @@ def run(
     if source is None or target is None:
         raise UsageError("name both meshes: --from istio --to linkerd")
     if expr == "-":
+        if sys.stdin is None:
+            raise UsageError("standard input is closed; pipe the expression in, or give it as EXPR")
         expr = sys.stdin.read().strip("\n")
 
     from meshport.observe.translate import translate_promql

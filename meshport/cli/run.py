@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -34,7 +35,8 @@ def run(arguments: Sequence[str], name: str = "meshport") -> int:
     )  # one run makes millions of objects that live to its end: looking for cycles among them costs a tenth of it
     try:
         code = typer.main.get_command(app).main(args=list(arguments), prog_name=name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except MeshportError as error:
         return _say(str(error))
     except _ClickException as error:
@@ -47,6 +49,8 @@ def run(arguments: Sequence[str], name: str = "meshport") -> int:
         return _say("the input is nested too deeply; look at the files, and leave the broken one out")
     except MemoryError:
         return _say("there is not enough memory for this input; convert it in parts")
+    except OSError as error:
+        return _unwritten(error) if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None else _defect(error, arguments)
     except Exception as error:  # whatever it is, a person gets one line, and the traceback on request
         return _defect(error, arguments)
     return code if isinstance(code, int) else 0
@@ -69,6 +73,12 @@ def _silenced() -> int:
     """The reader of a pipe has gone: nobody is left to tell."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _unwritten(error: OSError) -> int:
+    """What parses the command line prints help by itself, and the disk that it goes to is full."""
+    _silenced()
+    return _say(f"standard output cannot be written ({error.strerror}); make room, and run again")
 
 
 def _defect(error: Exception, arguments: Sequence[str]) -> int:

@@ -54,7 +54,7 @@ def run(
     from meshport import conversion, tracing
 
     table = common.table(mappings)
-    bundle = conversion.merged(common.read(given), common.read_context(context))
+    bundle = conversion.merged(common.read(given), common.read_context(context, given))
     found = tracing.trace(
         bundle, request, table, source, port_name=_port_name(destination), source_version=source_version,
         default_namespace=default_namespace, trust_domain=trust_domain,

@@ -101,6 +101,8 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
 def _read_file(reader: _Reader, name: str, inside: bool) -> None:
     """Read a file into the documents; InputError where one that was named itself cannot be read."""
     if name == STDIN:
+        if sys.stdin is None:  # whoever called closed it
+            raise InputError("standard input is closed; pipe manifests in, or give files or folders", file=name)
         reader.bytes(sys.stdin.buffer.read(), STDIN)
         return
     try:
