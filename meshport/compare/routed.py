@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from meshport.compare import connections, ingress, listeners, routing
@@ -106,6 +107,7 @@ def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, 
         if old.mesh == new.mesh:
             first, second = {**first, **listeners.canonical(old)}, {**second, **listeners.canonical(new)}
     before, after = Rules.both(old, new)
+    told = _Told(before), _Told(after)
     for subject in sorted({*first, *second}):
         one, other = (
             listeners.apart(subject, first, second) if subject.startswith(listeners.WHAT) else (first.get(subject), second.get(subject))
@@ -117,7 +119,7 @@ def _differences(old: IR, new: IR, canon: tuple[Mapping[str, Any], Mapping[str, 
         elif subject.startswith(ROUTES):
             yield of_routes(before, after, subject)
         else:
-            yield _settings(subject, one or {}, other or {}, old, new)
+            yield _settings(subject, one or {}, other or {}, *told)
 
 
 # -- routes
@@ -435,53 +437,76 @@ def _flat(value: Any) -> str:
 # -- everything else that is said of a Service, or of what may leave
 
 
-def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], old: IR, new: IR) -> Compared:
+class _Told:
+    """What one side says of its Services beside rules, and which rules send requests there. It is asked of every Service, and so is looked up."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self.ir = rules.ir
+
+    @cached_property
+    def _senders(self) -> dict[str, list[str]]:
+        """The subjects whose rules send to pods, by the words that pods are called by."""
+        found: dict[str, dict[str, None]] = {}
+        for name in sorted(self._rules.by_subject):
+            for _, outcome, _, _ in self._rules.ways(name):
+                for to in outcome.get("backends", ()):
+                    words = to.partition(":")[0].split(",")
+                    for most in range(len(words)):
+                        found.setdefault(",".join(words[: most + 1]), {})[name] = None
+        return {pods: [*names] for pods, names in found.items()}
+
+    @cached_property
+    def _policies(self) -> dict[str, Src]:
+        from meshport.ir.resilience import breaker_subjects, policy_subjects
+
+        found: dict[str, Src] = {}
+        for policy in self.ir.service_policies:
+            for subject in (*breaker_subjects(policy), *policy_subjects(policy)):
+                found[subject] = found.get(subject, NOWHERE) | policy.src
+        return found
+
+    def leaves(self, subject: str) -> Src:
+        """The leaves of what is said about a subject."""
+        said = self._policies.get(subject, NOWHERE)
+        return said | (connections.leaves(self.ir, subject) if subject.startswith("connections of ") else NOWHERE)
+
+    def reaching(self, subject: str) -> dict[str, Any] | None:
+        """A request that a rule sends to the pods of a Service which something is said of; None where no rule speaks of them."""
+        found = _SUBJECT.match(subject)
+        if found is None or found["what"] not in ("breaker", "policy"):
+            return None
+        ref = Ref(found["namespace"], found["name"])
+        world = self.ir.world
+        own = next(iter(routing.shares(world, (Backend(Fact(ref), Fact(f"{ref.name}.{ref.namespace}.svc")),), None)))
+        steps = iter(range(MOST_STEPS))
+        try:
+            for name in sorted(self._senders.get(own, ()), key=lambda name: f" {ref}" not in name):
+                earlier: list[Piece] = []
+                for way in ways(self._rules, name):
+                    sent = any(f"{to.partition(':')[0]},".startswith(f"{own},") for to in way.outcome.get("backends", ()))
+                    left = _meeting(way.piece, Piece(), earlier, steps) if sent else None
+                    if left is not None:
+                        request = {**_place(name, world), **http_members(left)}
+                        _from(request["source"], left, world)
+                        return request
+                    earlier.append(way.piece)
+        except (Unsayable, LanguageTooLarge, ValueError):
+            return None
+        return None
+
+
+def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], old: _Told, new: _Told) -> Compared:
     told = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
     what = subject.partition(" of ")[0]
     before, after = (
         _flat(side) if side else f"no {what} said" for side in ({key: side[key] for key in told if key in side} for side in (one, other))
     )
-    request = _reaching(subject, old) or _reaching(subject, new) or _place(subject, _world(old, new))
     if subject.startswith((listeners.WHAT, listeners.INGRESS)):
         request = listeners.request(subject, {key: (one.get(key), other.get(key)) for key in told})
-    return Compared(subject, 1, [Treated(subject, request, before, after, (_leaves(old, subject), _leaves(new, subject)))])
-
-
-def _reaching(subject: str, ir: IR) -> dict[str, Any] | None:
-    """A request that a rule sends to the pods of a Service which something is said of; None where no rule speaks of them."""
-    found = _SUBJECT.match(subject)
-    if found is None or found["what"] not in ("breaker", "policy"):
-        return None
-    ref = Ref(found["namespace"], found["name"])
-    own = next(iter(routing.shares(ir.world, (Backend(Fact(ref), Fact(f"{ref.name}.{ref.namespace}.svc")),), None)))
-    asked = sorted(dict.fromkeys(name for name, _, _ in routing.places(ir)), key=lambda name: (f" {ref}" not in name, name))
-    steps = iter(range(MOST_STEPS))
-    try:
-        rules = Rules.of(ir)
-        for name in asked:
-            earlier: list[Piece] = []
-            for way in ways(rules, name):
-                sent = any(f"{to.partition(':')[0]},".startswith(f"{own},") for to in way.outcome.get("backends", ()))
-                left = _meeting(way.piece, Piece(), earlier, steps) if sent else None
-                if left is not None:
-                    request = {**_place(name, ir.world), **http_members(left)}
-                    _from(request["source"], left, ir.world)
-                    return request
-                earlier.append(way.piece)
-    except (Unsayable, LanguageTooLarge, ValueError):
-        return None
-    return None
-
-
-def _leaves(ir: IR, subject: str) -> Src:
-    """The leaves of what is said about a subject."""
-    from meshport.ir.resilience import breaker_subjects, policy_subjects
-
-    found: Src = NOWHERE
-    for policy in ir.service_policies:
-        if subject in (*breaker_subjects(policy), *policy_subjects(policy)):
-            found |= policy.src
-    return found | (connections.leaves(ir, subject) if subject.startswith("connections of ") else NOWHERE)
+    else:
+        request = old.reaching(subject) or new.reaching(subject) or _place(subject, _world(old.ir, new.ir))
+    return Compared(subject, 1, [Treated(subject, request, before, after, (old.leaves(subject), new.leaves(subject)))])
 
 
 def _place(subject: str, world: World) -> dict[str, Any]:
