@@ -338,3 +338,12 @@ def test_copies_are_not_told_apart_by_a_hash() -> None:
     text = WORLD + rules(f"{{{to('api')}, mirror: {{host: web}}}}") + settings("loadBalancer: {consistentHash: {httpHeaderName: x-user}}")
     result = convert(text, "istio", "cilium", routes="native")
     assert "consistentHash.httpHeaderName" in said(result, "MP540")[0].message
+
+
+def test_the_ledger_calls_translated_what_the_table_would_have_otherwise() -> None:
+    answer = "{name: closed, match: [{uri: {prefix: /a/}}], directResponse: {status: 503}}"
+    behind = f"{{match: [{{port: 81, uri: {{prefix: /b/}}}}], {to('api')}}}"
+    result = convert(MULTI + rules(answer, f"{{{to()}}}", behind), "istio", "cilium")
+    lines = {item.path: item.disposition for item in result.ledger if item.path.startswith("spec.http")}
+    assert lines["spec.http[0].directResponse.status"] == "translated" and lines["spec.http[0].name"] == "irrelevant"
+    assert lines["spec.http[2].match[0].port"] != "translated"

@@ -61,11 +61,15 @@ class Chosen(Lowering):
 
     def own_ports(self) -> list[int]:
         """Those that a rule is for; all where none of them is there."""
-        listed = [match.port for rule in self.routes.rules for match in rule.matches]
-        every = not listed or None in listed or any(not rule.matches for rule in self.routes.rules) or self.routes.unmatched == "forward"
-        named = {port.value for port in listed if port is not None}
+        named = {match.port.value for rule in self.routes.rules for match in rule.matches if match.port is not None}
         there = super().own_ports()
-        return there if every or named.isdisjoint(there) else [port for port in there if port in named]
+        return there if self.for_every_port or named.isdisjoint(there) else [port for port in there if port in named]
+
+    @property
+    def for_every_port(self) -> bool:
+        """Whether some rule is for whatever port requests have."""
+        listed = [match.port for rule in self.routes.rules for match in rule.matches]
+        return not listed or None in listed or any(not rule.matches for rule in self.routes.rules) or self.routes.unmatched == "forward"
 
     def _held(self) -> str:
         """The ports with rules in a route, where these are what annotations of the Service say for the others; "" where there are none."""
@@ -130,7 +134,8 @@ def _swappable(rule: RouteRule, item: Filter) -> bool:
 class EnvoyLowering(Chosen):
     """One set of rules on its way into a CiliumEnvoyConfig: a listener, a route table and the clusters that it sends to."""
 
-    __slots__ = ("others", "stands_for")
+    __slots__ = ("asked", "others", "stands_for")
+    asked: list[Fact[int]]  # the ports that rules name, where it decides something
     stands_for: list[int]  # the ports whose requests are led to the table
     others: list[int]  # those that the rules are for and the table is not
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect", "rewrite", "mirror")
@@ -158,6 +163,7 @@ class EnvoyLowering(Chosen):
         self.stands_for = ports if self.alike else ports[:1]
         self.others = [port for port in ports if port not in self.stands_for]
         self.ports = ports[:1]
+        self.asked = []
         super(Lowering, self).write()
         if len(self.out.objects) > before:
             envoy_config.installed(self.out, self.routes.service, self.routes.host)
@@ -248,6 +254,8 @@ class EnvoyLowering(Chosen):
             gone = gather(apart).union(*(gather(rule) | rule.src for rule, all_ in zip(rules, whole, strict=True) if all_))
             self.say("MP368", gone, aspects=(), disposition="dropped" if gone else None, ports=self.shown(self.others), held=str(port))
             self.out.findings[-1].explains = frozenset((routes_subject(self.routes.subject_name, number), "*") for number in self.others)
+        kept = rules if self.for_every_port else self.routes.rules  # else all together say which ports there are rules for
+        self.asked = [match.port for rule in kept for match in rule.matches if match.port is not None]
         return super()._port(api, rules, port, several)
 
     # -- what is written
@@ -286,8 +294,7 @@ class EnvoyLowering(Chosen):
         label, routes = self.service.ref.name, ("spec", "resources", 1, "virtual_hosts", 0, "routes")
         if obj.at(routes) is None:
             numbers = [known.number_src for known in self.service.ports if known.number in self.stands_for]
-            asked = [match.port for rule in self.routes.rules for match in rule.matches if match.port is not None]
-            because = (self.routes.service, self.routes.host, self.routes.port, *numbers, *asked)
+            because = (self.routes.service, self.routes.host, self.routes.port, *numbers, *self.asked)
             obj.set(("spec", "services", 0), {"name": label, "namespace": self.service.ref.namespace, "ports": self.stands_for}, *because)
             obj.set(("spec", "resources", 0), envoy.listener(label, "http"), *because)
             obj.set(("spec", "resources", 1), envoy.table(label, []), *because)
@@ -311,7 +318,7 @@ class EnvoyLowering(Chosen):
         envoy_config.endpoints(obj, ref, port, src)
 
     def _route(self, obj: Obj, path: Path, rule: RouteRule, targets: list[Target], match: RouteMatch, port: int) -> None:
-        root = gather(match) | (rule.src if not targets else gather(self.routes.service))
+        root = gather(match) | (gather(self.routes.service) if targets else gather(rule.filters) or rule.src)
         _write_match(obj, (*path, "match"), match, root)
         for item in rule.filters:
             if item.kind in HEADERS:
