@@ -408,8 +408,8 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
-_BEYOND = ("MP148",)
-"""Findings of requests that are let in where no proxy of the pods stands, so that no access of theirs is compared."""
+_BEYOND = ("MP148", "MP763")
+"""Findings of requests that are let in where no proxy of the pods stands, or from callers that show another account, so that no access of theirs is compared."""
 _NO_REQUESTS = ("MP143", "MP261", "MP292")
 """Findings of what proxies ask of their control plane, of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

@@ -189,6 +189,23 @@ spec:
     assert "MP732" in codes(result) and ("AuthorizationPolicy", "payment-open-ports") not in out
 
 
+@pytest.mark.parametrize(
+    ("rules", "effect"),
+    [(CHECKOUT, "widens"), (CHECKOUT.replace("sa/checkout", "sa/other"), "none"), ("{}", "none")],
+    ids=["named", "another", "all"],
+)
+def test_callers_that_went_past_their_sidecar_show_their_account(rules: str, effect: str) -> None:
+    """They were refused where it is asked for, and are let in: that is said, with the pods."""
+    note = "metadata: {labels: {app: checkout}"
+    text = shop().replace(note, note + ', annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: "8080"}')
+    result = meshport.convert(meshport.load_text(text + policy("x", rules, SELECTOR)), source="istio", target="istio", data_plane="ambient")
+    (found,) = [finding for finding in result.findings if finding.code == "MP763"]
+    places = [(one.workload, one.port) for one in found.affects]
+    assert (found.effect, places) == (effect, [("payment", 8080)] if effect == "widens" else [])
+    assert result.verification is not None and result.verification.verdict == ("inconclusive" if effect == "widens" else "equivalent")
+    assert "excludeOutboundPorts" not in result.text()
+
+
 def test_a_gateway_of_the_gateway_api_keeps_what_its_namespace_refuses_and_is_not_closed() -> None:
     gateway = """
 apiVersion: gateway.networking.k8s.io/v1

@@ -68,6 +68,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: 
         _idle(ir, out, options, {ref.namespace for ref in gates})
     opened = past_ztunnel.lower(ir, out, past, entries, access)
     entries += opened
+    past_ztunnel.outward(ir, out, options, stood, access)
     for entry in entries:
         entry.services = sorted(
             {

@@ -142,7 +142,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 unshown(ir, out, setting.subject.namespace, "opaque-ports", setting.ranges)
             else:
                 out.ignore("the ports are said to be opaque anyway, or no Service has them", setting.ranges.src - reached)
-        elif setting.on != "service" and not (setting.kind == "skip-inbound" and options.data_plane == "ambient"):
+        elif setting.on != "service" and options.data_plane != "ambient":
             _skip(ir, out, setting)
 
 
