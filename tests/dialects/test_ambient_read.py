@@ -84,6 +84,19 @@ def test_the_namespace_label_is_membership() -> None:
     assert out["Namespace", "shop"]["metadata"] == {"name": "shop", "annotations": {"linkerd.io/inject": "enabled"}}
 
 
+def test_a_namespace_without_sidecars_is_in_the_mesh_by_ztunnel() -> None:
+    """`istio-injection: disabled` is a word to the injector alone: beside it the namespace was outside the mesh, and its policies went."""
+    both = NAMESPACE.replace("{istio.io", "{istio-injection: disabled, istio.io")
+    own = policy("own", "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}", SELECTOR)
+    out, result = converted(both + workload("payment", "team: a") + own)
+    assert out["Namespace", "shop"]["metadata"]["annotations"] == {"linkerd.io/inject": "enabled"}
+    assert out["Server", "payment-8080"]["spec"]["accessPolicy"] == "deny"
+    labels = {line.path: line.disposition for line in result.ledger if line.path.startswith("metadata.labels[") and line.document == 0}
+    assert set(labels.values()) == {"translated"}
+    kept, _ = converted(both + workload("payment", "team: a") + own, target="cilium")
+    assert ("CiliumNetworkPolicy", "own") in kept
+
+
 def test_a_pod_that_opts_out_stays_out() -> None:
     out, _ = converted(NAMESPACE + workload("payment", "team: a", pod=", istio.io/dataplane-mode: none"))
     template = out["Deployment", "payment"]["spec"]["template"]["metadata"]

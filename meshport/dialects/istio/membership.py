@@ -30,7 +30,10 @@ def lift(bound: Bound, ir: IR, options: Options) -> None:
             continue
         labels = Cursor.root(bound, namespace.document).at("metadata", "labels")
         injection, revision, ambient = (labels.at(key) for key in NAMESPACE_LABELS)
-        if injection:
+        if waypoints.in_ambient(namespace):
+            namespace.meshed = Fact(True, ambient.src, "membership.ambient")
+            ir.deciding.append(Fact("says that its pods get no sidecar, so that ztunnel takes them", injection.src, "membership.ambient"))
+        elif injection:
             namespace.meshed = Fact(injection.value == "enabled", injection.src, "membership.inject")
         elif revision:
             namespace.meshed = Fact(True, revision.src, "membership.revision")
