@@ -206,6 +206,9 @@ def test_a_policy_that_nothing_enforces_is_not_brought_to_life() -> None:
     out, result = sidecars(NAMESPACE + WAYPOINT + workload("payment", "a: b") + policy("l7", CHARGE))
     assert not [kind for kind, _ in out if kind == "AuthorizationPolicy"]
     assert ("AuthorizationPolicy", "l7") in removed(result) and "MP240" in codes(result)
+    said = {entry.path: entry.disposition for entry in result.ledger}
+    assert said["spec.rules[0].to[0].operation.methods[0]"] == "irrelevant"  # other rules do nothing either
+    assert said["spec.targetRefs[0].name"] == "translated"  # another Service may have a waypoint
 
 
 def test_an_address_of_a_service_is_none_of_its_pods() -> None:

@@ -210,7 +210,9 @@ class _Policies:
                 self.out.remove(number, "its waypoint alone enforced it, and the pods have no proxy")
         for number in sorted(self.unenforced - self.hung.keys() - self.alone.keys()):
             self.out.remove(number, "no waypoint enforces it, and no sidecar will")
-            self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", self._src(number))
+            target = self._src(number, "targetRefs") | self._src(number, "targetRef")  # another one may be enforced
+            self.out.imply("nothing enforces it in ambient, and nothing does with sidecars", target)
+            self.out.ignore("nothing enforces it in ambient, and nothing does with sidecars", self._src(number) - target)
         for item in self.settled:
             if item.service is None and item.addressed is None:
                 self._by_selector(item, closed)
@@ -219,8 +221,8 @@ class _Policies:
         spec = self.bound.bundle.documents[number].value.get("spec")
         return spec if isinstance(spec, dict) else {}
 
-    def _src(self, number: int) -> Src:
-        return Cursor.root(self.bound, number).at("spec").src
+    def _src(self, number: int, *path: str) -> Src:
+        return Cursor.root(self.bound, number).at("spec", *path).src
 
     def _rules(self, number: int) -> list[dict[str, Any]]:
         return [rule if isinstance(rule, dict) else {} for rule in self._spec(number).get("rules") or ()]
