@@ -347,3 +347,10 @@ def test_the_ledger_calls_translated_what_the_table_would_have_otherwise() -> No
     lines = {item.path: item.disposition for item in result.ledger if item.path.startswith("spec.http")}
     assert lines["spec.http[0].directResponse.status"] == "translated" and lines["spec.http[0].name"] == "irrelevant"
     assert lines["spec.http[2].match[0].port"] != "translated"
+
+
+def test_a_table_that_sends_nothing_on_is_read_whole() -> None:
+    text = WORLD + rules("{match: [{uri: {prefix: /a/}}], redirect: {uri: /b}}", "{directResponse: {status: 503}}")
+    result = convert(text, "istio", "cilium", routes="native")
+    back = convert_objects([*(item.object for item in result.manifests), *result.passed_through])
+    assert not said(back, "MP950") and len(written(back, "VirtualService")["web"]["spec"]["http"]) == 2

@@ -13,6 +13,7 @@ from typing import Any
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy, envoy_actions, hashing
 from meshport.dialects.cilium.envoy_actions import Other, only
+from meshport.dialects.cilium.envoy_config import ORIGINAL
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
@@ -93,6 +94,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 Fact(PLAIN, plain | root.at("spec", "backendServices").src | entry.src - listed - way, "extension.cilium-envoy-config")
             )
             ir.deciding.append(Fact("requests to another port would go this way", listed))
+            original = root.at("metadata", "annotations").at(ORIGINAL)
+            if original.value == "true":
+                ir.deciding.append(Fact("what every mesh does by itself", original.src, "extension.cilium-envoy-config"))
             service = service.also(way)  # what leads requests to the routes
             ports = [fact for item in entry.each("ports") if (fact := item.fact(int)) is not None]
             places: list[Fact[int] | None] = [*ports] or [None]
