@@ -313,10 +313,11 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
 
 
 def beyond(proof: Verification, findings: list[Finding]) -> None:
-    """Let the verdict go by what is known to be let in past the pods that are compared: that is not equivalent."""
+    """Let the verdict go by what is known to be let in, or refused on its way, past the pods that are compared: that is not equivalent."""
     from meshport.compare.verify import verdict_of
 
-    unseen = [finding.message for finding in findings if finding.code in _BEYOND and finding.effect == "widens"]
+    changing = ("widens", "narrows") if proof.verdict == "equivalent" else ("widens",)
+    unseen = [finding.message for finding in findings if finding.code in _BEYOND and finding.effect in changing]
     if unseen:
         proof.undecided += unseen
         proof.verdict = verdict_of(proof.differences, undecided=True)
@@ -408,8 +409,9 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
-_BEYOND = ("MP148", "MP763")
-"""Findings of requests that are let in where no proxy of the pods stands, or from callers that show another account, so that no access of theirs is compared."""
+_BEYOND = ("MP148", "MP190", "MP763")
+"""Findings of requests that are let in where no proxy of the pods stands, or from callers that show another account, and of those that the network stops on
+their way through a waypoint, so that no access of theirs is compared."""
 _NO_REQUESTS = ("MP143", "MP261", "MP292")
 """Findings of what proxies ask of their control plane, of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

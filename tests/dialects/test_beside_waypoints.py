@@ -64,7 +64,9 @@ def test_policies_of_cilium_that_are_kept_are_such(keep: bool, count: int) -> No
         "{fromEndpoints: [{matchLabels: {app: web}}], toPorts: [{ports: [{port: '8080', protocol: TCP}], rules: {http: [{method: GET}]}}]}"
     )
     text = shop("plain") + workload("web") + network_policy(f"{{endpointSelector: {{matchLabels: {{app: users}}}}, ingress: [{rule}]}}")
-    assert len(said(convert(text, "cilium", "istio", data_plane="ambient", keep_network_policy=keep), "MP190")) == count
+    result = convert(text, "cilium", "istio", data_plane="ambient", keep_network_policy=keep)
+    assert len(said(result, "MP190")) == count
+    assert result.verification is not None and (result.verification.verdict != "equivalent" or not count)
 
 
 BEHIND = (
