@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -217,6 +218,13 @@ def _version(table: Table, mesh: str, wanted: str | None, option: str) -> str:
     return str(wanted).lstrip("v")
 
 
+_NAMES = (
+    ("default_namespace", "--default-namespace", re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"), "shop"),
+    ("trust_domain", "--trust-domain", re.compile(r"[A-Za-z0-9._-]+"), "cluster.local"),
+)
+"""Options that are one name, and what it may be: another one would make manifests that no cluster takes."""
+
+
 def _check_values(fields: dict[str, Any]) -> None:
     from ipaddress import ip_network
 
@@ -225,6 +233,9 @@ def _check_values(fields: dict[str, Any]) -> None:
             ip_network(cidr, strict=False)
         except ValueError:
             raise UsageError(f"{cidr!r} is not a network; write it like 10.0.0.0/8") from None
+    for key, option, form, such in _NAMES:
+        if key in fields and not form.fullmatch(fields[key]):
+            raise UsageError(f"{option} {fields[key]!r}: is no name of that kind; write it like {such}")
     for key, option in (("gateway_identity", "--gateway-identity"), ("allow_scrape_from", "--allow-scrape-from")):
         values = fields.get(key) or ()
         for value in (values,) if isinstance(values, str) else values:

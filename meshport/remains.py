@@ -434,7 +434,7 @@ def removals(bound: Bound, out: Output, options: Options, target: Dialect) -> No
     names = [(document.group, document.kind, Ref(document.namespace or "", document.name)) for document in bound.bundle.documents]
     stays = {names[number] for number in out.staying}  # an object that stands there twice is one object
     for number, document in enumerate(bound.bundle.documents):
-        if not bound.mesh[number] or document.kind in _OF_THE_NETWORK:
+        if not bound.mesh[number] or document.kind in _OF_THE_NETWORK or not document.name:  # no cluster has one without a name
             continue
         if names[number] in out.objects or names[number] in stays:
             continue

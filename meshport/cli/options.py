@@ -26,6 +26,7 @@ To = Annotated[
         show_default=False,
     ),
 ]
+ToMetrics = Annotated[str | None, _o("--to", metavar="MESH", help="The mesh to ask instead: istio, linkerd or cilium.", show_default=False)]
 FromOld = Annotated[str, _o("--from", metavar="MESH", help="OLD's mesh.")]
 ToNew = Annotated[str, _o("--to", metavar="MESH", help="NEW's mesh.")]
 FromWorkload = Annotated[
@@ -146,5 +147,7 @@ AssetLatency = Annotated[
     ),
 ]
 Quiet = Annotated[bool, _o("--quiet", "-q", help="Only errors and the summary.")]
-Verbose = Annotated[bool, _o("--verbose", "-v", help="Also the leaves that a finding is about.")]
+Verbose = Annotated[
+    bool, _o("--verbose", "-v", help="Say more: every place and leaf that a finding is about; of patterns, what becomes of each feature.")
+]
 NoColor = Annotated[bool, _o("--no-color", help="No colours (also: NO_COLOR).")]

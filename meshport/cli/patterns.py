@@ -108,4 +108,4 @@ def _features(pattern: Pattern, table: Table, verbose: bool) -> Iterator[str]:
             for mesh in TARGETS:
                 cell = table.support(feature.name, mesh, releases[mesh])
                 if cell.message or cell.reason:
-                    yield f"    {mesh}: {cell.message or cell.reason}{' ' + cell.remedy if cell.remedy else ''}"
+                    yield f"    {mesh}: {(cell.message or cell.reason).rstrip('.')}.{' ' + cell.remedy if cell.remedy else ''}"

@@ -19,7 +19,7 @@ NAME = "promql"
 def run(
     expr: Annotated[str, typer.Argument(metavar="EXPR", help="The expression, or - for standard input.", show_default=False)],
     source: Annotated[str | None, typer.Option("--from", metavar="MESH", help="The mesh that it asks of.", show_default=False)] = None,
-    target: opt.To = None,
+    target: opt.ToMetrics = None,
     source_version: opt.FromVersion = None,
     target_version: opt.ToVersion = None,
     group_by: opt.GroupBy = "service",

@@ -34,7 +34,7 @@ def run(
     source_version: opt.FromVersion = None,
     context: opt.Context = None,
     default_namespace: opt.DefaultNamespace = "default",
-    trust_domain: opt.TrustDomain = "cluster.local",
+    trust_domain: opt.TrustDomain = None,
     form: opt.PlainFormat = "text",
     mappings: opt.Mappings = None,
     quiet: opt.Quiet = False,

@@ -129,6 +129,12 @@ def test_a_setting_that_a_conversion_left_on_a_service_makes_no_second_mesh(mesh
         (["--to", "linkerd", "--layout", "flat"], "--layout flat"),
         (["--to", "linkerd", "--probe-networks", "kubelet"], "write it like 10.0.0.0/8"),
         (["--to", "linkerd", "--gateway-identity", "gateway"], "NAMESPACE/SERVICEACCOUNT"),
+        (["--to", "linkerd", "--trust-domain", "a b"], "--trust-domain 'a b': is no name of that kind"),
+        (["--to", "linkerd", "--trust-domain", ""], "write it like cluster.local"),
+        (
+            ["--to", "linkerd", "--default-namespace", "My Shop"],
+            "--default-namespace 'My Shop': is no name of that kind; write it like shop",
+        ),
         (["--to", "linkerd", "--select", "users"], "KIND/NAMESPACE/NAME"),
         (["--to", "linkerd", "--namespace", "sohp"], "the namespaces read are shop"),
         (["--to", "linkerd", "--namespace", "shop", "--namespace", "sohp"], "--namespace sohp: no document is in it"),

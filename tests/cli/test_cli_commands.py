@@ -134,6 +134,24 @@ def test_own_rows_have_to_be_of_known_features(meshport: Run, shop: Path, tmp_pa
     assert "a mapping `features:` is expected" in meshport("lint", shop, "--mappings", rows).error
 
 
+def test_trace_knows_the_trust_domain_of_the_installation(meshport: Run, shop: Path) -> None:
+    policy = shop / "access" / "users.yaml"
+    policy.write_text(policy.read_text().replace("cluster.local/ns/shop/sa/web", "corp.example/ns/shop/sa/users"))
+    (shop / "mesh.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'trustDomain: corp.example'}\n"
+    )
+    call = ("trace", shop, "--from-workload", "shop/users", "--to", "shop/users:80", "--path", "/")
+    assert ": allowed by AuthorizationPolicy shop/users" in meshport(*call).out
+    assert ": denied by AuthorizationPolicy shop/users" in meshport(*call, "--trust-domain", "cluster.local").out
+
+
+def test_what_has_no_name_is_nothing_to_delete(meshport: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {namespace: shop}\nspec: {}\n")
+    ran = meshport("convert", tmp_path / "a.yaml", "--from", "istio", "--to", "linkerd", "--report", tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["removals"] == []
+    assert "to delete" not in ran.err
+
+
 def test_trace_follows_one_request(meshport: Run, shop: Path) -> None:
     asked = ("trace", shop, "--to", "shop/users:80", "--path", "/users", "--from-workload", "shop/users")
     ran = meshport(*asked)
