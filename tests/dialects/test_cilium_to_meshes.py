@@ -420,8 +420,13 @@ def test_a_namespace_of_which_only_policies_are_shown_joins_the_mesh_that_is_to_
         "istio": {"istio-injection": "enabled"},
         "linkerd": {"linkerd.io/inject": "enabled", "config.linkerd.io/default-inbound-policy": "deny"},
     }[target].items()
-    chosen = [obj["spec"]["selector"]["matchLabels"] for (kind, _), obj in made.items() if kind == "AuthorizationPolicy"]
-    assert chosen == ([{"app": "api"}, {"app": "web"}] if target == "istio" else [])
+    if target == "istio":
+        chosen = [obj["spec"]["selector"]["matchLabels"] for (kind, _), obj in made.items() if kind == "AuthorizationPolicy"]
+        assert chosen == [{"app": "api"}, {"app": "web"}]
+        return
+    servers = {name: obj["spec"] for (kind, name), obj in made.items() if kind == "Server"}
+    assert servers["web-8080"]["podSelector"]["matchExpressions"] == [{"key": "app", "operator": "In", "values": ["api", "web"]}]
+    assert servers["other-pods-8080"]["accessPolicy"] == "all-unauthenticated"  # whom no policy selects
 
 
 def test_a_clusterwide_policy_closes_namespaces_of_which_no_pod_is_shown() -> None:
