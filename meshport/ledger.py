@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.output import SERVER_WRITTEN
 from meshport.dialects.redundant import SHOWN
 from meshport.documents import format_path
+from meshport.documents.secrets import secret_leaves
 from meshport.findings import Finding
 from meshport.ir.base import ANYWHERE, NOWHERE, Ref, Src
 
@@ -412,14 +413,17 @@ class Ledger:
     def __iter__(self) -> Iterator[Line]:
         outputs = self._reach()
         bundle: Bundle = self._bound.bundle
+        hidden: dict[int, dict[int, str]] = {}
         for leaf in sorted(self._account.dispositions):
             document = bundle.owner(leaf)
+            if id(document) not in hidden:
+                hidden[id(document)] = secret_leaves(document)
             yield Line(
                 document.file,
                 document.index,
                 bundle.line(leaf),
                 bundle.path(leaf),
-                None if document.kind == "Secret" else bundle.value(leaf),
+                None if document.kind == "Secret" or leaf in hidden[id(document)] else bundle.value(leaf),
                 self._bound.feature(leaf),
                 self._account.dispositions[leaf],
                 sorted(self._codes.get(leaf, [])),

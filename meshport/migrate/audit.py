@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from meshport._resources import data
 from meshport.effective.access import Access
@@ -20,7 +20,7 @@ from meshport.ir.model import IR
 from meshport.migrate.access import matrix
 from meshport.migrate.encryption import Side, coverage, node_encryption
 from meshport.migrate.work import FORMULAS, inventory, work
-from meshport.report import build
+from meshport.report import build, masking
 from meshport.report.audited import AccessMatrix, AssetFate, Audit, Exemption, Provenance
 from meshport.report.model import AuditReport
 from meshport.selection import Selection
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 def report(result: Result) -> AuditReport:
     """The report of a conversion with its audit."""
-    return AuditReport(**build.members(result), audit=audit(result, result.rules))
+    said = AuditReport(**build.members(result), audit=audit(result, result.rules))
+    return cast("AuditReport", masking.covered(said, masking.told(result.known)))
 
 
 def audit(result: Result, rules: Sequence[Rule] = ()) -> Audit:

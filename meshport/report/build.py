@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 from meshport.findings import Finding
-from meshport.report import model
+from meshport.report import masking, model
 from meshport.report.places import location, place
 from meshport.suppression import subject_of
 
@@ -29,7 +29,7 @@ _NEARLY = {"approximated", "manual"}
 
 def build(result: Result) -> model.Report:
     """The report of a conversion."""
-    return model.Report(**members(result))
+    return model.Report(**masking.covered(members(result), masking.told(result.known)))
 
 
 def members(result: Result) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def build_lint(bundle: Bundle, options: Options, findings: Iterable[Finding], *,
 
     `known` is the bundle that the findings count leaves in, where that is more than the one read.
     """
-    return model.Report(
+    said = model.Report(
         meshport_version=_version(),
         options=_options(options),
         source=model.Source(mesh=options.source, version=options.source_version),
@@ -72,6 +72,7 @@ def build_lint(bundle: Bundle, options: Options, findings: Iterable[Finding], *,
         verification=None,
         readiness=None,
     )
+    return cast("model.Report", masking.covered(said, masking.told(known or bundle)))
 
 
 def _version() -> str:

@@ -19,6 +19,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from meshport.compare.request import UNNAMED
+from meshport.documents.secrets import names_secret
 from meshport.findings import SEVERITIES
 from meshport.report import masking, pictures
 from meshport.report.model import AuditReport
@@ -441,7 +442,7 @@ def _flat(value: Mapping[str, Any], before: str = "") -> Iterator[str]:
         if isinstance(below, Mapping):
             yield from _flat(below, f"{name} ")
         else:
-            yield f"{name}: {masking.MASK if masking.names_secret(key) else below}"
+            yield f"{name}: {masking.MASK if names_secret(key) else below}"
 
 
 def _option(value: Any) -> str:

@@ -11,6 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
+from meshport.documents.secrets import is_secret, leaves_of, names_one, names_secret, secret_leaves
+from meshport.mapping.table import dialect_of_group
+
 if TYPE_CHECKING:
     from meshport.documents import Bundle, Document, Part
 
@@ -28,10 +33,7 @@ _SECRET_TEXT = re.compile(
     r"|(api|access|private|signing|encryption|shared|tls|ca)[-_. ]?key|key[-_.]?pem",
     re.IGNORECASE,
 )
-_SECRET_NAMES = (
-    *("password", "passwd", "passphrase", "pwd", "secret", "token", "credential", "credentials", "authorization", "jwk", "jwks"),
-    *("apikey", "accesskey", "privatekey", "signingkey", "encryptionkey", "secretkey", "sharedkey", "tlskey", "cakey", "keypem"),
-)
+_WORD = re.compile(r"\*?[A-Za-z]{0,12}\*?")
 _PLAIN = re.compile(r"(?:true|false|null|~|[\d.]+|[|>][-+0-9]*|[&*!]\S*|\{|\[)?[,\]}]*", re.IGNORECASE)
 _NAMED = re.compile(r"(?P<key>[\w.\-/]+)[\"']?\s*(?::\s|:(?=[\"'])|=)\s*(?P<value>[^\s#].*)")
 _LOOKS = (
@@ -61,7 +63,7 @@ def lines(bundle: Bundle, file: str) -> list[str]:
     starts = {value.line for value in values}
     for number, document in enumerate(documents):
         known.update(range(document.line, max(_end(written, value) for value in held[number]) + 1))
-        if _is_secret(document):
+        if is_secret(document):
             end = documents[number + 1].line - 1 if number + 1 < len(documents) else len(written)
             _bare(shown, starts, document.line, end)
     for line in _unknown(written, known):
@@ -81,13 +83,28 @@ def text(line: str) -> str:
     return line
 
 
-def names_secret(name: str) -> bool:
-    """Whether a member, a header or a variable of this name holds a secret."""
-    return re.sub(r"[^a-z0-9]", "", name.lower()).endswith(_SECRET_NAMES)
+def told(bundle: Bundle) -> frozenset[str]:
+    """The secrets in documents of a mesh, as messages and witnesses may repeat them. A plain word is none: it stands in other texts as itself."""
+    documents = (document for document in bundle.documents if dialect_of_group(document.group) is not None)
+    values = (value for document in documents for value in secret_leaves(document).values())
+    return frozenset(value for value in values if len(value) > 5 and not _WORD.fullmatch(value))
 
 
-def _is_secret(document: Document) -> bool:
-    return "secret" in document.kind.lower() or "stringData" in document.value
+def covered(value: Any, secrets: frozenset[str]) -> Any:
+    """A value of a report without these secrets, wherever in it they stand."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {covered(key, secrets): covered(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(covered(item, secrets) for item in value)
+    if isinstance(value, BaseModel):
+        return value.model_copy(update={name: covered(item, secrets) for name, item in value})
+    return value
 
 
 # -- by what the documents say
@@ -105,33 +122,15 @@ class _Value:
 
 def _values(bundle: Bundle, document: Document) -> Iterator[_Value]:
     """The leaves of a document as it stands in its file."""
-    hides = _is_secret(document)
-    for leaf, path, value in _leaves(document):
-        secret = path not in SHOWN_OF_SECRETS if hides else _names_one(path) if value and isinstance(value, str) else _merged(path, value)
+    hides = is_secret(document)
+    for leaf, path, value in leaves_of(document):
+        secret = path not in SHOWN_OF_SECRETS if hides else names_one(path) if value and isinstance(value, str) else _merged(path, value)
         yield _Value(bundle.line(leaf) or 1, bundle.column(leaf) or 1, value, secret)
 
 
 def _merged(path: tuple[Part, ...], value: Any) -> bool:
     """Whether a key without a value looks like both of them: a colon is missing."""
     return value is None and bool(path) and " " in str(path[-1])
-
-
-def _leaves(document: Document) -> Iterator[tuple[int, tuple[Part, ...], Any]]:
-    """(leaf, path, value); what a name beside it calls a secret is under the path of that name."""
-    document = document.stood or document
-    stack: list[tuple[Any, Any, tuple[Part, ...]]] = [(document.leaves, document.value, ())]
-    while stack:
-        shadow, value, path = stack.pop()
-        if isinstance(shadow, int):
-            yield shadow, path, value
-        elif isinstance(shadow, list):
-            stack.extend((shadow[number], value[number], (*path, number)) for number in range(len(shadow) - 1, -1, -1))
-        else:
-            called = next((name for key in ("name", "key") if isinstance(name := value.get(key), str) and names_secret(name)), None)
-            inner = value.get("kind") == "Secret"  # an object inside another, as templates have it
-            for key in reversed(shadow):
-                below = called if called is not None and key in ("value", "values", "notValues") else key
-                stack.append((shadow[key], value[key], (*path, "stringData" if inner and key == "data" else below)))
 
 
 def _cover(written: Sequence[str], shown: list[str], value: _Value, following: _Value | None) -> None:
@@ -178,14 +177,6 @@ def _bare(shown: list[str], starts: set[int], first: int, end: int) -> None:
 
 def _hidden(line: str) -> str:
     return line[: len(line) - len(line.lstrip())] + MASK if line.strip() else ""
-
-
-def _names_one(path: tuple[Part, ...]) -> bool:
-    words = [part for part in path if isinstance(part, str)]
-    last = words[-1] if words else ""
-    holder = words[-2] if len(words) > 1 else ""
-    named = names_secret(last) or holder.lower() in ("authorization", "proxy-authorization")
-    return named or "stringData" in words or last.endswith("last-applied-configuration")
 
 
 # -- by how it looks
