@@ -70,9 +70,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             if policy is None or served is None or served.value not in owned | reached:
                 continue
             thresholds = place.each("circuit_breakers", "thresholds")
-            plain = place.at("type").src
-            plain = plain.union(*(one.at("priority").src for one in thresholds if one.at("priority").value == "DEFAULT"))
+            plain = frozenset().union(*(one.at("priority").src for one in thresholds if one.at("priority").value == "DEFAULT"))
             ir.idle.append(Fact(envoy_routes.PLAIN, plain, "extension.cilium-envoy-config"))
+            ir.deciding.append(Fact("a cluster of another type has other endpoints", place.at("type").src))
             what = place.at("@type").src
             policy = replace(policy, service=served.also(what), host=policy.host.also(what))  # without it there is no cluster
             ref, port = served.value, policy.port.value if policy.port is not None else 0
