@@ -29,10 +29,7 @@ def ambient(text: str, source: str = "istio", **options: Any) -> tuple[dict[tupl
     result = meshport.convert(meshport.load_text(text), source=source, target="istio", data_plane="ambient", **options)
     assert not [finding for finding in result.findings if finding.code in ("MP900", "MP901", "MP902", "MP904")]
     assert result.verification is not None
-    told = (
-        "asks an external authorizer",
-        "through a waypoint",
-    )  # what it will answer nobody can tell; what the network stops there a finding says (MP190)
+    told = ("asks an external authorizer", "through the waypoint")  # nobody can tell what it will answer; MP190 says what the network stops
     asked = [why for why in result.verification.undecided if any(words in why for words in told)]
     assert asked or result.verification.verdict in ("equivalent", "narrowed")
     return {(item.object["kind"], item.object["metadata"]["name"]): item.object for item in result.manifests}, result
