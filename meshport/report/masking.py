@@ -83,14 +83,17 @@ def text(line: str) -> str:
     return line
 
 
-def told(bundle: Bundle) -> frozenset[str]:
-    """The secrets in documents of a mesh, as messages and witnesses may repeat them. A plain word is none: it stands in other texts as itself."""
+def told(bundle: Bundle) -> tuple[str, ...]:
+    """The secrets in documents of a mesh, as messages and witnesses may repeat them; a longer one goes before those that are a part of it. A plain word is none:
+    it stands in other texts as itself."""
     documents = (document for document in bundle.documents if dialect_of_group(document.group) is not None)
-    values = (value for document in documents for value in secret_leaves(document).values())
-    return frozenset(value for value in values if len(value) > 5 and not _WORD.fullmatch(value))
+    values = {value for document in documents for value in secret_leaves(document).values()}
+    return tuple(
+        sorted((value for value in values if len(value) > 5 and not _WORD.fullmatch(value)), key=lambda value: (-len(value), value))
+    )
 
 
-def covered(value: Any, secrets: frozenset[str]) -> Any:
+def covered(value: Any, secrets: tuple[str, ...]) -> Any:
     """A value of a report without these secrets, wherever in it they stand."""
     if not secrets:
         return value

@@ -67,3 +67,9 @@ def test_the_manifests_keep_what_the_reports_hide() -> None:
     assert "s3cr3t-t0k3n" in result.text()
     (line,) = [line for line in result.ledger if line.path == "spec.rules[0].when[0].values[0]"]
     assert line.value is None and line.disposition == "translated"
+
+
+def test_of_two_tokens_the_longer_one_is_hidden_whole() -> None:
+    longer = BUNDLE.replace('"k3yk3yk3y"]', '"Bearer s3cr3t-t0k3n-2"]')
+    result = meshport.convert(meshport.load_text(longer), source="istio", target="linkerd")
+    assert "t0k3n" not in str(result.report().model_dump(mode="json")) and "•••-2" not in str(result.report().model_dump(mode="json"))
