@@ -57,10 +57,13 @@ def _merged(policies: list[ServicePolicy]) -> list[ServicePolicy]:
         key = _key(policy)
         if (policy.subset or _speaks(policy)) and (key not in oldest or _age(policy) < _age(oldest[key])):
             oldest[key] = policy
+    speaking: dict[tuple[str, str, str], list[ServicePolicy]] = {}
+    for policy in filter(_speaks, policies):
+        speaking.setdefault(_key(policy), []).append(policy)
     named: dict[tuple[str, str, str], Src] = {}
     for key, first in oldest.items():
-        rivals = [policy for policy in policies if _speaks(policy) and policy.document != first.document and _key(policy) == key]
-        named[key] = sources(first.ref, *(policy.ref for policy in rivals)) if rivals else NOWHERE
+        rivals = [policy.ref for policy in speaking.get(key, ()) if policy.document != first.document]
+        named[key] = sources(first.ref, *rivals) if rivals else NOWHERE
     found = []
     for policy in policies:
         first = oldest.get(_key(policy), policy)
