@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import meshport
+from meshport.dialects.output import Output
 from tests.decisions.decision_helper import convert, namespace, said, service, thing, workload, written
 
 TWO = "[{name: http, port: 80, targetPort: 8080}, {name: http-admin, port: 81, targetPort: 8081}]"
@@ -354,3 +355,16 @@ def test_a_table_that_sends_nothing_on_is_read_whole() -> None:
     result = convert(text, "istio", "cilium", routes="native")
     back = convert_objects([*(item.object for item in result.manifests), *result.passed_through])
     assert not said(back, "MP950") and len(written(back, "VirtualService")["web"]["spec"]["http"]) == 2
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_the_output_is_sorted_no_more_often_for_more_services(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    sorted_by: list[Output] = []
+    in_order = Output.in_order
+    monkeypatch.setattr(Output, "in_order", lambda out: (sorted_by.append(out), in_order(out))[1])
+    text = namespace() + "".join(service(f"s{n}") + workload(f"s{n}") for n in range(count))
+    for n in range(count):
+        text += thing(HTTP, "VirtualService", f"{{hosts: [s{n}], http: [{{{to(f's{n}')}, timeout: 2s}}]}}", f"s{n}")
+        text += thing(HTTP, "DestinationRule", f"{{host: s{n}, trafficPolicy: {{{BREAKER}}}}}", f"s{n}")
+    result = convert(text, "istio", "cilium", routes="native")
+    assert len(written(result, "CiliumEnvoyConfig")) == count and len(sorted_by) < 10

@@ -15,8 +15,8 @@ from meshport.dialects.gateway_api.durations import milliseconds
 TYPE = "type.googleapis.com/envoy."
 UNLIMITED = 4294967295
 CONNECT_TIMEOUT = 10_000
-HTTPOPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-OPTIONS = ("typed_extension_protocol_options", HTTPOPTIONS)
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+OPTIONS = ("typed_extension_protocol_options", HTTP_OPTIONS)
 _COMMON = (*OPTIONS, "common_http_protocol_options")
 _HTTP2 = (*OPTIONS, "use_downstream_protocol_config", "http2_protocol_options")
 ROUTE = ("virtual_hosts", 0, "routes", 0, "route")

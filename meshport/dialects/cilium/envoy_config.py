@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from meshport.dialects import naming
 from meshport.dialects.cilium import envoy
 from meshport.dialects.output import Obj, Output
-from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR
 from meshport.ir.routing import gather
 from meshport.ir.world import Service
@@ -19,22 +20,41 @@ from meshport.values.ports import is_number
 API = "cilium.io/v2"
 KIND = "CiliumEnvoyConfig"
 ORIGINAL = "cec.cilium.io/use-original-source-address"
+ROUTES = ("HTTPRoute", "GRPCRoute")
 
 
 def standing(service: Service, out: Output) -> Obj | None:
-    """The CiliumEnvoyConfig of the output that a Service is sent to."""
-    for obj in out.in_order():
-        if obj.kind == KIND and any(
-            item.get("name") == service.ref.name and item.get("namespace", obj.ref.namespace) == service.ref.namespace
-            for item in obj.value["spec"].get("services") or ()
-        ):
-            return obj
-    return None
+    """The CiliumEnvoyConfig of the output that a Service is sent to: `made` gives it the first name that is free."""
+    home, wanted = service.ref.namespace, _name(service)
+
+    def passed(name: str) -> bool:
+        obj = out.objects.get(_key(home, name))
+        return out.taken(API, KIND, Ref(home, name)) and (obj is None or service.ref not in served(obj))
+
+    return out.objects.get(_key(home, naming.unique(wanted, passed)))
+
+
+def made(service: Service, out: Output, *, owner: int, rank: int, because: Src, named: Src = NOWHERE) -> Obj:
+    """A CiliumEnvoyConfig for a Service, of a name that nothing has; `named` is what else says that there is one."""
+    home = service.ref.namespace
+    ref = Ref(home, out.free(API, KIND, home, _name(service)))
+    obj = out.object(API, KIND, ref, owner=owner, group=f"service {service.ref.name}", rank=rank, because=because | named)
+    obj.set(("metadata", "annotations", ORIGINAL), "true", because)
+    return obj
+
+
+def _name(service: Service) -> str:
+    return f"{service.ref.name}-meshport"  # the Service's own is that of the one that Cilium makes of its routes
+
+
+def _key(namespace: str, name: str) -> tuple[str, str, Ref]:
+    return API.partition("/")[0], KIND, Ref(namespace, name)
 
 
 def served(obj: Obj) -> set[Ref]:
     """The Services that a CiliumEnvoyConfig of the output takes the requests of."""
-    return {Ref(entry["namespace"], entry["name"]) for entry in obj.value["spec"]["services"]}
+    home = obj.ref.namespace
+    return {Ref(str(entry.get("namespace", home)), str(entry.get("name"))) for entry in obj.value["spec"].get("services") or ()}
 
 
 def taken(obj: Obj) -> set[int]:
@@ -68,31 +88,34 @@ def referred_services(out: Output) -> set[Ref]:
     found = set()
     staying = [document.value for number, document in enumerate(out.bundle.documents) if number in out.staying]
     for value in (*(obj.value for obj in out.objects.values()), *staying):
-        spec, home = value.get("spec"), (value.get("metadata") or {}).get("namespace") or ""
-        if value.get("kind") in ("HTTPRoute", "GRPCRoute") and isinstance(spec, dict):
-            for rule in spec.get("rules") or ():
-                for one in rule.get("backendRefs") or () if isinstance(rule, dict) else ():
-                    if isinstance(one, dict) and one.get("kind", "Service") == "Service":
-                        found.add(Ref(str(one.get("namespace") or home), str(one.get("name"))))
-        elif value.get("kind") == KIND and isinstance(spec, dict):
+        found |= set(_sent_to(value))
+        spec = value.get("spec")
+        if value.get("kind") == KIND and isinstance(spec, dict):
             found |= {Ref(one["namespace"], one["name"]) for one in spec.get("backendServices") or () if "namespace" in one}
     return found
+
+
+def _sent_to(value: dict[str, Any]) -> Iterator[Ref]:
+    """The Services that a route of the Gateway API sends to; none where the object is no route."""
+    spec, home = value.get("spec"), (value.get("metadata") or {}).get("namespace") or ""
+    for rule in spec.get("rules") or () if value.get("kind") in ROUTES and isinstance(spec, dict) else ():
+        for one in rule.get("backendRefs") or () if isinstance(rule, dict) else ():
+            if isinstance(one, dict) and one.get("kind", "Service") == "Service":
+                yield Ref(str(one.get("namespace") or home), str(one.get("name")))
 
 
 def askers(out: Output) -> dict[Ref, set[str]]:
     """By Service, the other Services and the Gateways whose Gateway API routes send to it, to endpoints of which Cilium makes a cluster of its own."""
     found: dict[Ref, set[str]] = {}
     for obj in out.objects.values():
-        if obj.kind not in ("HTTPRoute", "GRPCRoute"):
+        if obj.kind not in ROUTES:
             continue
         parents = {
             (str(one.get("kind", "Gateway")), Ref(str(one.get("namespace") or obj.ref.namespace), str(one.get("name"))))
             for one in obj.value["spec"].get("parentRefs", ())
         }
-        for rule in obj.value["spec"].get("rules", ()):
-            for one in rule.get("backendRefs", ()):
-                ref = Ref(str(one.get("namespace") or obj.ref.namespace), str(one.get("name")))
-                found.setdefault(ref, set()).update(f"{kind} {parent}" for kind, parent in parents if parent != ref)
+        for ref in _sent_to(obj.value):
+            found.setdefault(ref, set()).update(f"{kind} {parent}" for kind, parent in parents if parent != ref)
     return found
 
 
@@ -103,18 +126,18 @@ def routed_services(ir: IR, out: Output) -> set[Ref]:
         for routes in ir.routes
         if ir.mesh != "linkerd"  # whose routes on Services leave with it, whether they are said here or not
         and routes.service is not None
-        and routes.kind in ("HTTPRoute", "GRPCRoute")
+        and routes.kind in ROUTES
         and routes.mesh
     }
     for obj in out.objects.values():
-        if obj.kind in ("HTTPRoute", "GRPCRoute"):
+        if obj.kind in ROUTES:
             for parent in obj.value.get("spec", {}).get("parentRefs", ()):
                 if isinstance(parent, dict) and parent.get("kind") == "Service":
                     found.add(Ref(str(parent.get("namespace") or obj.ref.namespace), str(parent.get("name", ""))))
     return found
 
 
-def installed(out: Output, *because: Fact[Any] | None) -> None:
+def installed(out: Output, *because: Fact[Any] | Src | None) -> None:
     """What a CiliumEnvoyConfig needs of the installation (Helm values of the chart `cilium`)."""
     src: Src = gather(because)
     out.install("cilium", "envoyConfig.enabled", True, src)

@@ -73,11 +73,12 @@ class Chosen(Lowering):
 
     def _held(self) -> str:
         """The ports with rules in a route, where these are what annotations of the Service say for the others; "" where there are none."""
+        if self.routes.kind != "Service":
+            return ""
         rivals = [
             one for one in self.ir.routes if one.kind != "Service" and one.service is not None and one.service.value == self.service.ref
         ]
-        named = {one.port.value for one in rivals if one.port is not None and one.mesh and not one.problem}
-        return EnvoyLowering.shown(named) if self.routes.kind == "Service" else ""
+        return EnvoyLowering.shown({one.port.value for one in rivals if one.port is not None and one.mesh and not one.problem})
 
     def _beyond(self) -> str:
         """What of the rules an HTTPRoute does not hold, in words; "" where it holds them."""
@@ -276,16 +277,12 @@ class EnvoyLowering(Chosen):
         """The CiliumEnvoyConfig of the Service."""
         if (made := envoy_config.standing(self.service, self.out)) is not None:
             return made
-        home = self.service.ref.namespace
-        spelled = self.out.free(envoy_config.API, envoy_config.KIND, home, f"{self.service.ref.name}-meshport")
         because = gather(self.routes.service, self.routes.host)
-        group, rank = self.place
-        obj = self.out.object(
-            envoy_config.API, envoy_config.KIND, Ref(home, spelled), owner=self.routes.document, group=group, rank=rank, because=because | self.routes.ref.src
-        )  # fmt: skip
+        obj = envoy_config.made(
+            self.service, self.out, owner=self.routes.document, rank=self.place[1], because=because, named=self.routes.ref.src
+        )
         for document in self.routes.documents:
             obj.add_origin(document)
-        obj.set(("metadata", "annotations", envoy_config.ORIGINAL), "true", because)
         obj.note(f"from {self.routes.kind} {self.routes.ref.value}")
         return obj
 

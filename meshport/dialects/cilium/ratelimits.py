@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import local_ratelimit, ratelimits
 from meshport.dialects.cilium import envoy, envoy_routes
-from meshport.dialects.cilium.envoy_config import API, KIND, endpoints, referred_services, routed_services, standing
+from meshport.dialects.cilium.envoy_config import KIND, endpoints, installed, made, referred_services, routed_services, standing
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.local_ratelimit import FILTER, MANAGER
 from meshport.findings import Affected
@@ -173,12 +173,8 @@ def _of_port(obj: Obj, service: Service, port: ServicePort) -> int:
 
 
 def _made(limit: RateLimit, service: Service, port: ServicePort, because: Src, out: Output) -> Obj:
-    spelled = out.free(API, KIND, service.ref.namespace, f"{service.ref.name}-meshport")
-    obj = out.object(
-        API, KIND, Ref(service.ref.namespace, spelled), owner=limit.document, group=f"service {service.ref.name}", rank=36, because=because
-    )
+    obj = made(service, out, owner=limit.document, rank=36, because=because)
     obj.note(f"from {limit.kind} {limit.ref.value}")
-    obj.set(("metadata", "annotations", "cec.cilium.io/use-original-source-address"), "true", because)
     entry: dict[str, Any] = {"name": service.ref.name, "namespace": service.ref.namespace, "ports": [port.number]}
     obj.set(("spec", "services", 0), entry, because)
     by_port = len([item for item in service.ports if item.protocol == "TCP"]) > 1 or service.ref in referred_services(out)
@@ -188,8 +184,7 @@ def _made(limit: RateLimit, service: Service, port: ServicePort, because: Src, o
         obj.set(("spec", "resources", position), part, because)
     if by_port:
         endpoints(obj, service.ref, port.number, because)
-    out.install("cilium", "envoyConfig.enabled", True, because)
-    out.install("cilium", "kubeProxyReplacement", "true", because)
+    installed(out, because)
     return obj
 
 

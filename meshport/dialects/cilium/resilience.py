@@ -14,13 +14,12 @@ from meshport.dialects import exposure, protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import envoy, hashing
 from meshport.dialects.cilium.envoy_config import (
-    API,
     KIND,
-    ORIGINAL,
     askers,
     clusters,
     endpoints,
     installed,
+    made,
     referred_services,
     routed_services,
     served,
@@ -71,7 +70,12 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     routed = routed_services(ir, out)
     tables = [obj for obj in out.objects.values() if obj.kind == KIND]
     whose = subsets(ir, out)
-    parts = {(*asked, port) for obj in tables for ref, port, _ in clusters(obj) if (asked := whose.get(ref, (ref, "")))[0] in served(obj)}
+    parts: dict[Ref, set[tuple[str, int]]] = {}
+    for obj in tables:
+        for ref, port, _ in clusters(obj):
+            asked, subset = whose.get(ref, (ref, ""))
+            if asked in served(obj):
+                parts.setdefault(asked, set()).add((subset, port))
     own = {(one.service.value, one.subset) for one in ir.service_policies if one.service is not None and one.subset and _weighty(one, ir)}
     referred = gather(*(backend.labels for routes in ir.routes for rule in routes.rules for backend in rule.backends))
     shared = frozenset(item.service.value for item in ir.shared if item.prefers is not None and item.service.value in ir.world.services)
@@ -109,7 +113,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
             if service is None:
                 continue
             single = frozenset(single_ports(ir.service_policies, policy, ref))
-            if _apart(policy, ref, service, single, out, parts, own):
+            if _apart(policy, ref, service, single, out, parts.get(ref, set()), own):
                 continue
             target = wanted.setdefault(ref, Wanted(service))
             if policy.port is not None:
@@ -122,29 +126,37 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     asked_for = referred_services(out)
     for ref in sorted(wanted):
         _write(wanted[ref], out, asked_for)
+    _to_tables(wanted, tables, whose, out)
+
+
+def _to_tables(wanted: dict[Ref, Wanted], tables: list[Obj], whose: dict[Ref, tuple[Ref, str]], out: Output) -> None:
+    """The settings of each Service where route tables send to its endpoints; whose requests they are not for is said. `whose` are the Services that stand for
+    a subset of another one."""
     told: set[int] = set()  # policies whose hash leads requests
     others = askers(out) if out.source != "linkerd" else {}
+    tabled = {ref for obj in tables for ref in served(obj)}
     for obj in tables:
         for ref, port, place in clusters(obj):
             owner, _ = whose.get(ref, (ref, ""))
             chosen = wanted[owner].of(port) if owner in wanted else None
-            if chosen is not None and owner not in served(obj):
+            if chosen is None:
+                continue
+            if owner not in served(obj):
                 if out.source == "linkerd":  # whose breakers are for what is asked for, and not for what it leads to
                     continue
                 if not _shared(wanted[owner], chosen, port, obj, place, out):
                     others.setdefault(owner, set()).update(f"Service {one}" for one in served(obj))
                     continue
-            if chosen is not None:
-                obj.add_origin(chosen.document)
-                obj.note(f"with the settings of {chosen.kind} {chosen.ref.value}")
-                obj.set((*place, "type"), "EDS", chosen.host, chosen.port)
-                _settings(obj, place, chosen)
-                for way in ways(obj, place) if hashing.acts(chosen, wanted[owner].service) else ():
-                    hashing.write(obj, way, place, chosen, http=True)
-                    told.add(id(chosen))
+            obj.add_origin(chosen.document)
+            obj.note(f"with the settings of {chosen.kind} {chosen.ref.value}")
+            obj.set((*place, "type"), "EDS", chosen.host, chosen.port)
+            _settings(obj, place, chosen)
+            for way in ways(obj, place) if hashing.acts(chosen, wanted[owner].service) else ():
+                hashing.write(obj, way, place, chosen, http=True)
+                told.add(id(chosen))
     for ref in sorted(wanted):
         _beside(wanted[ref], others.get(ref, set()), out)
-        for one in (wanted[ref].whole, *wanted[ref].ports.values()) if standing(wanted[ref].service, out) in tables else ():
+        for one in (wanted[ref].whole, *wanted[ref].ports.values()) if ref in tabled else ():
             if one is not None and id(one) not in told and hashing.acts(one, wanted[ref].service):  # copies are not told apart
                 _unhashed(one, wanted[ref].service, out)
 
@@ -203,19 +215,19 @@ def _apart(
     service: Service,
     single: frozenset[int],
     out: Output,
-    parts: set[tuple[Ref, str, int]],
+    parts: set[tuple[str, int]],
     own: set[tuple[Ref, str]],
 ) -> bool:
     """Whether the rules of the Service leave the policy nothing that it could hold for; what they leave of its ports is said. `parts` are the clusters of
     the Service's own pods in the table of its rules, by subset and port; `own` the subsets with settings of their own; `single` the ports that other policies are for."""
-    if subset := next((subset for asked, subset, _ in sorted(parts) if asked == ref and (asked, subset) in own), ""):
+    if subset := min((subset for subset, _ in parts if (ref, subset) in own), default=""):
         _say(policy, out, "MP524", ref, why=f"the subset {subset}, which its rules send to, has others")
         return True
     known = standing(service, out)
     if known is None:
         return False
     ports = {port.number for port in _tcp(service)} - single if policy.port is None else {policy.port.value}
-    gone = ports - {port for asked, _, port in parts if asked == ref}
+    gone = ports - {port for _, port in parts}
     apart = ", ".join(str(port) for port in sorted(taken(known)))
     why = (
         "its rules send to other Services"
@@ -338,14 +350,10 @@ def _write(wanted: Wanted, out: Output, referred: set[Ref]) -> None:
         policies = _left_out(wanted, port, policies, out)
         chosen = wanted.of(port.number)
         assert chosen is not None
-        spelled = out.free(API, KIND, ref.namespace, f"{ref.name}-meshport")
-        obj = out.object(
-            API, KIND, Ref(ref.namespace, spelled), owner=chosen.document, group=f"service {ref.name}", rank=36, because=gather(chosen.host)
-        )
+        obj = made(service, out, owner=chosen.document, rank=36, because=chosen.host.src)
         for policy in policies:
             obj.add_origin(policy.document)
             obj.note(f"from {policy.kind} {policy.ref.value}")
-        obj.set(("metadata", "annotations", ORIGINAL), "true", chosen.host)
         entry = {"name": ref.name, "namespace": ref.namespace, "ports": [port.number]}
         obj.set(("spec", "services", 0), entry, chosen.host, chosen.port, port.number_src)
         by_port = ref in referred or len(_tcp(service)) > 1
