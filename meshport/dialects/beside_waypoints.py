@@ -12,6 +12,7 @@ from meshport.dialects.cilium.beside import KINDS, PEERS, WAYS, Beside, Rule, st
 from meshport.dialects.cilium.both import PODS, numbers, spoken
 from meshport.dialects.entrances import GATEWAY_NAME
 from meshport.dialects.istio.waypoints import FOR, USE, USE_NAMESPACE
+from meshport.dialects.marks import labels_of
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref
@@ -96,8 +97,8 @@ def _made(out: Output, default_namespace: str) -> dict[Ref, set[Ref]]:
     """The Services that were put behind a waypoint, by waypoint."""
     found: dict[Ref, set[Ref]] = {}
     for obj in out.in_order():
-        name = (obj.value["metadata"].get("labels") or {}).get(USE) if obj.kind == "Service" else None
-        was = out.bundle.documents[obj.changed].value["metadata"].get("labels") or {} if obj.changed is not None else {}
+        name = labels_of(obj.value).get(USE) if obj.kind == "Service" else None
+        was = labels_of(out.bundle.documents[obj.changed].value) if obj.changed is not None else {}
         if name and was.get(USE) != name:
             home = obj.ref.namespace or default_namespace
             found.setdefault(Ref(home, name), set()).add(Ref(home, obj.ref.name))
@@ -110,11 +111,11 @@ def _left(ir: IR, out: Output) -> dict[Ref, set[Ref]]:
     elsewhere = {
         Ref(one.namespace or "", one.name)
         for one in out.bundle.documents
-        if one.kind == "Gateway" and (one.value["metadata"].get("labels") or {}).get(FOR) in ("workload", "none")
+        if one.kind == "Gateway" and labels_of(one.value).get(FOR) in ("workload", "none")
     }
     for ref, service in ir.world.services.items():
         home = ir.world.namespaces.get(ref.namespace)
-        said = out.bundle.documents[service.document].value["metadata"].get("labels") or {}
+        said = labels_of(out.bundle.documents[service.document].value)
         labels = said if USE in said else home.labels if home is not None else {}
         gate = Ref(labels.get(USE_NAMESPACE, ref.namespace), labels.get(USE, "none"))
         if gate.name != "none" and gate not in elsewhere:

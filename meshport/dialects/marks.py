@@ -26,6 +26,13 @@ def marks(value: Any) -> Iterator[tuple[str, str]]:
             yield from ((what, str(key)) for key in found) if isinstance(found, dict) else ()
 
 
+def labels_of(value: dict[str, Any]) -> dict[str, Any]:
+    """The labels of an object; none where its metadata is of another shape, which no cluster takes."""
+    metadata = value.get("metadata")
+    found = metadata.get("labels") if isinstance(metadata, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def unmarked(value: dict[str, Any], out: Output, written: Container[tuple[Any, ...]]) -> dict[str, Any]:
     """An object without the marks that the target alone reads, but for those at the paths that were `written`; the object itself where it has none."""
     gone = [

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.decisions.decision_helper import convert, namespace, network_policy, policy, said, shop, workload
+import meshport
+from tests.decisions.decision_helper import convert, namespace, network_policy, policy, said, service, shop, workload
 
 READS = policy(
     "{selector: {matchLabels: {app: users}}, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {methods: [GET]}}]}]}"
@@ -182,3 +183,17 @@ def test_a_policy_of_cilium_that_lets_its_ingress_in_is_ready() -> None:
     for more, count in (("", 1), (", {fromEntities: [ingress]}", 0)):
         both = network_policy(f"{{endpointSelector: {{matchLabels: {{app: users}}}}, ingress: [{rules}{more}]}}")
         assert len(said(convert(shop("istio") + EDGE + both, "istio", "cilium"), "MP194")) == count
+
+
+@pytest.mark.parametrize("metadata", ["", "metadata: {name: gate, namespace: shop, labels: [a]}\n"])
+@pytest.mark.parametrize("target", ["cilium", "linkerd", "istio"])
+def test_a_gateway_that_no_cluster_takes_is_a_finding(metadata: str, target: str) -> None:
+    gate = f"---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n{metadata}spec: {{gatewayClassName: istio-waypoint, listeners: []}}\n"
+    result = meshport.convert(meshport.load_text(namespace() + service("web") + workload("web") + gate), source="istio", target=target)
+    assert [finding for finding in result.findings if finding.document == 3 and finding.severity == "error"]
+
+
+def test_a_service_with_labels_of_another_shape_is_a_finding() -> None:
+    text = namespace(mesh="gateway-api") + service("web").replace("annotations: {}", "labels: [a]") + workload("web")
+    route = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web, namespace: shop}\nspec: {parentRefs: [{group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}\n"
+    assert meshport.convert(meshport.load_text(text + route), source="gateway-api", target="istio", data_plane="ambient").findings

@@ -13,6 +13,7 @@ from typing import Any
 from meshport.dialects.gateway_api.attachable import DORMANT, dormant, speaker
 from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.istio.waypoints import USE, Waypoints, is_gateway, unread, without_sidecars
+from meshport.dialects.marks import labels_of
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
@@ -83,8 +84,7 @@ def served(ir: IR, out: Output, behind: Container[Ref]) -> None:
 def fronted(out: Output, number: int) -> bool:
     """Whether a Service has a waypoint once the output stands."""
     value = next((obj.value for obj in out.objects.values() if obj.changed == number), out.bundle.documents[number].value)
-    labels: dict[str, Any] = value["metadata"].get("labels") or {}
-    return bool(labels.get(USE, "none") != "none")
+    return bool(labels_of(value).get(USE, "none") != "none")
 
 
 def unserved(ir: IR, out: Output) -> None:
