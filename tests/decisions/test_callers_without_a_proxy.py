@@ -50,6 +50,13 @@ def test_of_pods_whose_account_nobody_knows_it_is_said_that_they_may_not_join() 
     assert "monitoring/app=prometheus" in told.message and told.affects[0].workload == "cart"
 
 
+def test_that_they_may_not_join_answers_for_ports_that_other_rules_name() -> None:
+    every = "{fromEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: monitoring, app: prometheus}}]}"
+    http = "{fromCIDR: [10.0.0.0/8], toPorts: [{ports: [{port: '7000', protocol: TCP}], rules: {http: [{method: GET}]}}]}"
+    result = convert(SHOP + ingress(every, http), "cilium", "istio")
+    assert said(result, "MP174") and not said(result, "MP900")
+
+
 @pytest.mark.parametrize("target", ["istio", "linkerd"])
 def test_where_others_without_an_identity_may_less_an_identity_is_asked_for_and_that_is_said(target: str) -> None:
     """Both may come without one, and what the network no longer sees of their requests nobody could tell apart."""

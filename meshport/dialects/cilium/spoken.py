@@ -33,14 +33,15 @@ def left(ir: IR, out: Output, options: Options) -> IR:
     policies = []
     homes = _joining(ir)
     carried = mesh_port(options) is not None
+    spoken = _spoken(ir)
     for policy in ir.policies:
         if policy.document in out.kept or (carried and policy.kind == "NetworkPolicy"):
-            said = Said(policy, ir, out, options, homes)
+            said = Said(policy, ir, out, options, homes, spoken)
             policy = replace(
                 policy, rules=tuple(part for rule in _of_everybody(policy, beside=True) for part in said.parts(rule)), beyond=()
             )
             if not policy.rules and policy.action.value == "deny":
-                out.asked_of_kept |= said.ports()
+                out.asked_of_kept |= _named(policy, ir)
                 continue
         policies.append(policy)
     return replace(ir, policies=policies)
@@ -112,9 +113,9 @@ def _linked(ir: IR) -> bool:
 
 def asked(ir: IR, out: Output, options: Options) -> None:
     """Say which callers are asked for an identity, where the mesh takes the place of network policy and nobody knows whether they have a proxy."""
-    homes = _joining(ir)
+    homes, spoken = _joining(ir), _spoken(ir)
     for policy in ir.policies:
-        said = Said(policy, ir, out, options, homes)
+        said = Said(policy, ir, out, options, homes, spoken)
         for rule in policy.rules if policy.action.value == "allow" else ():
             said.asks(rule)
 
@@ -128,6 +129,7 @@ class Said:
     out: Output
     options: Options
     joining: set[str]  # namespaces that join the mesh
+    spoken: frozenset[int]  # the ports that are known of any pod, on which access is compared
 
     def parts(self, rule: Rule) -> tuple[Rule, ...]:
         """A rule for callers as the mesh knows them, and beside it what it says of callers without an identity."""
@@ -165,14 +167,6 @@ class Said:
             self._tell("MP174", [fact for fact in pods if fact not in known], rule)
         named = (replace(rule, conditions=(replace(condition, any_of=known), *rest)),) if known else ()
         return (*named, replace(rule, conditions=(outside, *rest), src=rule.sources))
-
-    def ports(self) -> set[int]:
-        """The ends of the ranges of ports that the policy names."""
-        behind = self.ir.world.selected(self.policy.subject.value)
-        named = [
-            fact.value for rule in self.policy.rules for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()
-        ]
-        return {port for value in named for ends in _ranges(value, behind) or () for port in (*ends, ends[1] + 1) if 0 < port < 65536}
 
     def asks(self, rule: Rule) -> None:
         """Say which accounts and namespaces of a rule may be in no mesh."""
@@ -242,21 +236,33 @@ class Said:
         self.out.gather(
             (policy.document, str(policy.ref.value), code), code, *peers, document=policy.document, disposition=None, feature="authorization.source.labels",
             affects=tuple(Affected(one.ref.namespace, one.ref.name) for one in members) or (Affected(policy.subject.value.namespace or None),),
-            explains=frozenset((access_subject(one.ref, number), "allow") for one in members for number in _numbers(one, ports)),
+            explains=frozenset((access_subject(one.ref, number), "allow") for one in members for number in self._numbers(one, ports)),
             policy=f"{policy.kind} {policy.ref.value}",
             listed={"peers": [_called(fact.value) for fact in peers], "where": [_port(item) for item in ports] or ["every port"]},
         )  # fmt: skip
 
+    def _numbers(self, pod: Workload, ports: list[Any]) -> set[int | None]:
+        """The known ports that a rule is about. None stands for all others."""
+        if not ports:
+            return {None, *self.spoken}
+        asked = [found for value in ports for found in _ranges(value, [pod]) or ()]
+        return {port for port in self.spoken if any(low <= port <= high for low, high in asked)}
 
-def _numbers(pod: Workload, ports: list[Any]) -> set[int | None]:
-    """The ports of a pod that a rule is about: those that it declares, and those that the rule names by number. None stands for all others."""
-    own = [port.number for port in pod.ports]
-    asked = [found for value in ports for found in _ranges(value, [pod]) or ()]
-    found: set[int | None] = {
-        *(end for ends in asked for end in ends),
-        *(one for one in own if any(low <= one <= high for low, high in asked)),
-    }
-    return found if ports else {None, *own}
+
+def _spoken(ir: IR) -> frozenset[int]:
+    """The ports that workloads declare, Services send to or policies name."""
+    found = {port for policy in ir.policies for port in _named(policy, ir)}
+    found.update(place.number for pod in ir.world.workloads for place in pod.ports)
+    found.update(place.port for pod in ir.world.workloads for place in (*pod.probes, *pod.scrapes))
+    found.update(port.target for service in ir.world.services.values() for port in service.ports if isinstance(port.target, int))
+    return frozenset(found)
+
+
+def _named(policy: Policy, ir: IR) -> set[int]:
+    """The ends of the ranges of ports that a policy names, and what comes behind them."""
+    behind = ir.world.selected(policy.subject.value)
+    named = [fact.value for rule in policy.rules for item in rule.conditions if item.attribute == PORT for fact in item.any_of or ()]
+    return {port for value in named for ends in _ranges(value, behind) or () for port in (*ends, ends[1] + 1) if 0 < port < 65536}
 
 
 def _port(value: Any) -> str:
