@@ -186,6 +186,18 @@ def test_what_is_shown_to_one_namespace_is_opened_in_that_one() -> None:
     assert whole(result)
 
 
+@pytest.mark.parametrize(
+    ("ports", "called"),
+    [("", "irrelevant"), (", ports: [{number: 99, name: udp, protocol: UDP}]", "irrelevant"), (", ports: [{number: 99, name: tcp, protocol: TCP}]", "dropped")],
+)  # fmt: skip
+def test_who_sees_a_destination_without_a_route_is_accounted_for(ports: str, called: str) -> None:
+    closed = CLOSED + CLOSED.replace("namespace: shop", "namespace: lab")
+    result = convert(namespace() + namespace("lab") + closed + entry(f"hosts: [api.example.com], resolution: DNS, exportTo: [.]{ports}"))
+    (line,) = [item for item in result.ledger if item.path.startswith("spec.exportTo")]
+    assert line.disposition == called and line.codes == (["MP713"] if called == "dropped" else [])
+    assert whole(result)
+
+
 def test_hosts_that_a_closed_proxy_is_not_told_about_stay_refused() -> None:
     closed = CLOSED.replace("{outbound", '{egress: [{hosts: ["./*"]}], outbound')
     elsewhere = entry("hosts: [api.example.com], ports: [{number: 443, name: tls, protocol: TLS}]", namespace="lab")

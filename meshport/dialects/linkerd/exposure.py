@@ -409,7 +409,7 @@ def _by_rules(home: _Home, outside: Outside, host: Fact[str], port: OutsidePort,
 def _refused(code: str, home: _Home, outside: Outside, port: OutsidePort) -> None:
     """A destination that gets no route: refused where the rest is, else merely without a name."""
     home.out.finding(
-        code, port.number, port.protocol, *outside.hosts, document=outside.document, disposition="dropped", affects=home.affects,
+        code, port.number, port.protocol, *outside.hosts, *outside.exports, document=outside.document, disposition="dropped", affects=home.affects,
         explains=home.explained, severity="error" if home.denies else "info", effect="narrows" if home.denies else "none",
         object=outside.subject_name, port=port.number.value, hosts=", ".join(host.value for host in outside.hosts),
     )  # fmt: skip
@@ -519,3 +519,5 @@ def _leftovers(outside: Outside, homes: bool, ruled: set[str], reached: set[int]
     reason = "who is shown a destination decides only where the rest is refused"
     if outside.seen_by is None or not ruled - set(outside.seen_by):
         out.ignore(reason, *outside.exports)
+    elif all(port.protocol.value == "udp" for port in outside.ports):
+        out.ignore("it opens no port for TCP", *outside.exports)
