@@ -166,8 +166,7 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
     paths: dict[str, dict[str, list[Language | None]]] = {}
     seen: dict[Language, Language] = {}  # what is known of a language is known of the object: one for all methods that share it
     pieces = _but_for_all(_from_anywhere([one for piece in pieces for one in _by_value(pathless(piece))]))
-    named = [piece for piece in pieces if piece.who.include is not None]
-    for piece in (completed(piece, named) if piece.who.exclude else piece for piece in pieces):
+    for piece in _without_admitted_exceptions(pieces):
         networks = piece.where.networks()
         local = _local(piece.who, trust_domain)
         extra = _extra(piece)
@@ -199,6 +198,16 @@ def _rows(pieces: list[Piece], trust_domain: str) -> dict[str, dict[str, str]]:
         if added:
             found.setdefault(key.partition("\0")[0], {}).update({method + row.extra: language for method, language in added.items()})
     return {peer: _compact(paths) for peer, paths in sorted(found.items())}
+
+
+def _without_admitted_exceptions(pieces: list[Piece]) -> list[Piece]:
+    """The pieces with the callers whom they except and others admit with the same requests: those that name callers first, for these may be what a piece for
+    everybody excepts."""
+    named = [piece for piece in pieces if piece.who.include is not None]
+    whole = {id(piece): completed(piece, named) for piece in named if piece.who.exclude}
+    named = [whole.get(id(piece), piece) for piece in named]
+    rest = {id(piece): completed(piece, named) for piece in pieces if piece.who.include is None and piece.who.exclude}
+    return [whole.get(id(piece)) or rest.get(id(piece), piece) for piece in pieces]
 
 
 def _from_anywhere(pieces: list[Piece]) -> list[Piece]:

@@ -157,3 +157,17 @@ spec: {{selector: {{matchLabels: {{app: users}}}}, rules: [{rules}]}}
     result = meshport.convert(meshport.load_text(text), source="istio", target="linkerd")
     assert not [finding.message for finding in result.findings if finding.code == "MP900"]
     assert result.verification is not None and result.verification.verdict == "equivalent"
+
+
+def test_everybody_in_parts_is_everybody() -> None:
+    """Those with a name of some namespaces, all others with a name, and whoever shows none."""
+    sources = ("{namespaces: [shop, ops]}", "{principals: ['*'], notNamespaces: [shop, ops]}", "{notPrincipals: ['*']}")
+    parts = ", ".join(f"{{source: {source}}}" for source in sources)
+    policy = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: users, namespace: shop}}
+spec: {{selector: {{matchLabels: {{app: users}}}}, rules: [{{{said}to: [{{operation: {{ports: ["8080"]}}}}]}}]}}
+"""
+    whole, split = (meshport.load_text(WORLD + policy.format(said=said)) for said in ("", f"from: [{parts}], "))
+    assert meshport.diff(whole, split) == []

@@ -339,8 +339,17 @@ spec:
     assert [place.workload for item in result.findings if item.code == "MP291" for place in item.affects] == ["app=ghost"]
 
 
-def test_who_is_named_where_mtls_is_disabled_is_said_to_add_nothing() -> None:
-    """Nobody shows a name there: the pods are closed, and no leaf is lost unsaid."""
+CLOSED = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: closed, namespace: shop}
+spec: {}
+"""
+
+
+@pytest.mark.parametrize("others", ["", CLOSED])
+def test_who_is_named_where_mtls_is_disabled_is_said_to_add_nothing(others: str) -> None:
+    """Nobody shows a name there: the pods are closed, by an object of their own or by the namespace's, and no leaf is lost unsaid."""
     plain = """---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -348,7 +357,8 @@ metadata: {name: plain, namespace: shop}
 spec: {mtls: {mode: DISABLE}}
 """
     policy = ADMITS.split("  - {from")[0] + "  - {from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}\n"
-    result = convert(WORLD + plain + policy, "istio", "cilium")
+    result = convert(WORLD + plain + policy + others, "istio", "cilium")
     codes = {finding.code for finding in result.findings}
     assert "MP200" in codes and not {"MP900", "MP901", "MP904"} & codes
-    assert [item.object["spec"]["ingress"] for item in result.manifests if item.object["metadata"]["name"] == "ghost"] == [[{}]]
+    name = "closed" if others else "ghost"
+    assert [item.object["spec"]["ingress"] for item in result.manifests if item.object["metadata"]["name"] == name] == [[{}]]

@@ -63,7 +63,8 @@ def unseen(
             _unknown(out, policy, ir, places)
         for namespace in places:
             if rules and policy.port is None and _nameless(access, policy.subject.value, namespace):
-                out.adds_nothing("mTLS is disabled at the pods that it is for, where no caller has a name", *(src for _, src in rules))
+                nameless = "mTLS is disabled at the pods that it is for, where no caller has a name"
+                out.adds_nothing(nameless, *(src for _, src in rules), policy.subject, policy.action)  # it closes them, if no other does
                 rules = []
             elsewhere = [item for item in access.namespace_allows(namespace) if item is not policy]
             if not rules and (policy.rules or policy.port is not None) and (elsewhere or _default_of(ir, namespace) == "deny"):
