@@ -41,7 +41,7 @@ def left(ir: IR, out: Output, options: Options) -> IR:
                 policy, rules=tuple(part for rule in _of_everybody(policy, beside=True) for part in said.parts(rule)), beyond=()
             )
             if not policy.rules and policy.action.value == "deny":
-                out.asked_of_kept |= _named(policy, ir)
+                out.asked_of_kept |= _named(said.policy, ir)
                 continue
         policies.append(policy)
     return replace(ir, policies=policies)
