@@ -253,7 +253,8 @@ def _spoken(ir: IR) -> frozenset[int]:
     """The ports that workloads declare, Services send to or policies name."""
     found = {port for policy in ir.policies for port in _named(policy, ir)}
     found.update(place.number for pod in ir.world.workloads for place in pod.ports)
-    found.update(place.port for pod in ir.world.workloads for place in (*pod.probes, *pod.scrapes))
+    found.update(probe.port for pod in ir.world.workloads for probe in pod.probes)
+    found.update(scrape.port for pod in ir.world.workloads for scrape in pod.scrapes)
     found.update(port.target for service in ir.world.services.values() for port in service.ports if isinstance(port.target, int))
     return frozenset(found)
 
