@@ -133,3 +133,77 @@ spec:
     result = meshport.convert(meshport.load_text(SIDECARS + split), source="istio", target="linkerd")
     assert "TCPRoute" not in {item["kind"] for item in result.removals}
     assert codes(result) & {"MP900", "MP904"} == set()
+
+
+OUTSIDE = """---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: partner, namespace: shop, labels: {%s}}
+spec: {hosts: [api.partner.example], location: MESH_EXTERNAL, resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: partner, namespace: shop}
+spec:
+  hosts: [api.partner.example]
+  http:
+  - {match: [{uri: {prefix: /admin}}], directResponse: {status: 403}}
+  - {timeout: 3s, route: [{destination: {host: api.partner.example}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: partner, namespace: shop}
+spec: {host: api.partner.example, trafficPolicy: {tls: {mode: SIMPLE}, outlierDetection: {consecutive5xxErrors: 3}}}
+"""
+WAYPOINT = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: out, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+"""
+
+
+def test_what_is_for_a_host_outside_acts_at_the_waypoint_of_its_entry_or_not_at_all() -> None:
+    """Sidecars, and Linkerd, would follow the rule that refuses paths; nothing was said."""
+    result = convert(SHOP + OUTSIDE % "", "sidecar")
+    assert {"MP379", "MP738"} <= codes(result)
+    assert ("VirtualService", "partner") in {(one["kind"], one["name"]) for one in result.removals}
+    there = meshport.convert(meshport.load_text(SHOP + OUTSIDE % ""), source="istio", target="linkerd")
+    assert "MP379" in codes(there) and "/admin" not in str([item.object for item in there.manifests])
+    behind = OUTSIDE % "istio.io/use-waypoint: out" + WAYPOINT
+    assert not {"MP379", "MP738"} & codes(convert(SHOP + behind, "sidecar"))
+    there = meshport.convert(meshport.load_text(SHOP + behind), source="istio", target="linkerd")
+    assert "/admin" in str([item.object for item in there.manifests])
+
+
+def test_what_is_for_a_host_outside_ends_with_the_sidecars_where_its_entry_has_no_waypoint() -> None:
+    said = [item for item in convert(SIDECARS + OUTSIDE % "", "ambient").findings if item.code == "MP112"]
+    assert {(item.message.split(" has ")[0], item.severity) for item in said} == {
+        ("VirtualService shop/partner", "error"),
+        ("DestinationRule shop/partner", "error"),  # its TLS ends
+    }
+    assert "MP112" not in codes(convert(SIDECARS + OUTSIDE % "istio.io/use-waypoint: out" + WAYPOINT, "ambient"))
+
+
+def test_routes_of_linkerd_for_a_host_outside_are_followed_by_nobody_in_ambient() -> None:
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {linkerd.io/inject: enabled}}
+---
+apiVersion: policy.linkerd.io/v1alpha1
+kind: EgressNetwork
+metadata: {name: all, namespace: shop}
+spec: {trafficPolicy: Allow}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: partner, namespace: shop}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 80}]
+  hostnames: [api.partner.example]
+  rules: [{timeouts: {request: 3s}, backendRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: all}]}]
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="istio", data_plane="ambient")
+    assert "MP112" in codes(result) and "MP903" not in codes(result)
+    assert [change for change in result.diff if not change.findings] == []

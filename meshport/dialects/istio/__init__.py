@@ -75,6 +75,7 @@ class Istio:
         mesh_config.egress(bound, ir, options)
         exposure.spare(ir)
         beyond.settle(ir, options)
+        unproxied.settle_beyond(ir, stood)
         mesh_config.settings(bound, ir, scope.decided(bound, ir))
         return ir
 

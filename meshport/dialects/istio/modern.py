@@ -18,8 +18,8 @@ from meshport.findings import Affected
 from meshport.ir.base import Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.exposure import EgressDefault
 from meshport.ir.model import IR
-from meshport.ir.resilience import explains_breaker, explains_policy
-from meshport.ir.routing import explains
+from meshport.ir.resilience import ServicePolicy, explains_breaker, explains_policy
+from meshport.ir.routing import ServiceRoutes, explains
 from meshport.ir.transport import PortSetting, TransportRule
 from meshport.ir.world import Namespace, Workload
 from meshport.mapping.bound import Bound
@@ -354,33 +354,42 @@ def _past_waypoints(bound: Bound, ir: IR, out: Output, options: Options, stood: 
     reasons: dict[int, str] = {}
     silent: dict[int, set[tuple[str, str]]] = {}
     routed: set[int] = set()
+    remedies: dict[int, str] = {}
     for item in ir.routes:
-        if item.mesh and not item.problem and item.rules and (reason := _unfronted(ir, out, item.service, stood)):
+        if item.mesh and not item.problem and item.rules and (reason := _unfronted(ir, out, item, stood)):
             reasons[item.document] = reason
             routed.add(item.document)
             silent.setdefault(item.document, set()).update(explains(ir.world, item, "*"))
+            remedies[item.document] = _REMEDY if item.service is not None else unproxied.REMEDY
+    grave = set(routed)
     for policy in ir.service_policies:
-        if (policy.breaker is not None or policy.extras) and (reason := _unfronted(ir, out, policy.service, stood)):
+        if (policy.breaker is not None or policy.extras) and (reason := _unfronted(ir, out, policy, stood)):
             reasons.setdefault(policy.document, reason)
             silent.setdefault(policy.document, set()).update({*explains_breaker(policy, "*"), *explains_policy(policy, "*")})
+            remedies.setdefault(policy.document, _REMEDY if policy.service is not None else unproxied.REMEDY)
+            if policy.service is None and any(name.startswith("tls.mode") for name, _ in policy.extras):
+                grave.add(policy.document)  # what the clients encrypted leaves as it is
     bare = {number for number in reasons if number not in far and number not in out.removed}
     for number in sorted(bare):
         document = out.bundle.documents[number]
         out.finding(
-            "MP112", _spec(bound, number), document=number, disposition="dropped", severity="error" if number in routed else None,
+            "MP112", _spec(bound, number), document=number, disposition="dropped", severity="error" if number in grave else None,
             affects=(Affected(document.namespace or ""),), explains=frozenset(silent[number]), reason=reasons[number],
             object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}",
-            remedy="Let clients call a Service that has a cluster IP and a waypoint, or leave their sidecars.",
+            remedy=remedies[number],
             feature="routing.host" if number in routed else "destination.host",
         )  # fmt: skip
     return bare
 
 
-def _unfronted(ir: IR, out: Output, service: Fact[Ref] | None, stood: waypoints.Waypoints) -> str:
-    """Why no waypoint stands before a Service that the bundle shows; nothing where one does, or where it is not shown."""
-    known = ir.world.services.get(service.value) if service is not None else None
+_REMEDY = "Let clients call a Service that has a cluster IP and a waypoint, or leave their sidecars."
+
+
+def _unfronted(ir: IR, out: Output, item: ServiceRoutes | ServicePolicy, stood: waypoints.Waypoints) -> str:
+    """Why no waypoint stands before a Service, or the host of a ServiceEntry, that the bundle shows; nothing where one does, or where it is not shown."""
+    known = ir.world.services.get(item.service.value) if item.service is not None else None
     if known is None:
-        return ""
+        return unproxied.without_gate(ir, item, stood)
     if known.headless or known.external_name:
         what = "headless" if known.headless else "of type ExternalName"
         return f"Service {known.ref} is {what}, and only what is sent to the address of a Service passes a waypoint"

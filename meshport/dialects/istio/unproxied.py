@@ -18,12 +18,16 @@ from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR
-from meshport.ir.resilience import explains_breaker, explains_policy
+from meshport.ir.resilience import ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import ServiceRoutes, explains, gather
+from meshport.values.hosts import host_matches
 
 OUTSIDE = "the pods of Service {service} are outside the mesh, and no waypoint stands before it"
+_NO_GATE = "no waypoint that looks at it stands before the ServiceEntry of {host}"
+REMEDY = "Put the ServiceEntry behind a waypoint (istio.io/use-waypoint), or leave its clients their sidecars."
+"""Of rules and settings for hosts of ServiceEntries."""
 _NO_RULES = "ztunnel follows no rules, and no waypoint does it for the Service"
-_NO_SETTINGS = "ztunnel goes by no settings of a Service, which has no waypoint"
+_NO_SETTINGS = "ztunnel goes by no settings, and no waypoint does it for the Service or the host"
 
 
 def settle(ir: IR, stood: Waypoints) -> None:
@@ -44,19 +48,51 @@ def settle(ir: IR, stood: Waypoints) -> None:
             ir.routes[number] = _outside(routes)
         elif ref in stood.behind and routes.service is not None:  # without the waypoint nobody would follow them
             ir.routes[number] = replace(routes, service=routes.service.also(stood.behind[ref][1]))
-    if (
-        any(gateway.selects(pod.labels) for gateway in ir.gateways for pod in ir.world.workloads)
-        or ir.gateways
-        or any(map(is_gateway, ir.world.workloads))
-    ):
-        return  # a gateway goes by the settings of a Service whatever stands before its pods
+    if _entered(ir):
+        return
     for number, policy in enumerate(ir.service_policies):
         ref = policy.service.value if policy.service is not None else None
         if ref in bare and (policy.breaker is not None or policy.extras):
-            reason = (_NO_SETTINGS, gather(policy.breaker, policy.extras))
-            ir.service_policies[number] = replace(policy, breaker=None, extras=(), silenced=(*policy.silenced, reason))
+            ir.service_policies[number] = _idle(policy)
         elif ref in stood.behind and policy.service is not None and policy.breaker is not None:
             ir.service_policies[number] = replace(policy, service=policy.service.also(stood.behind[ref][1]))
+
+
+def settle_beyond(ir: IR, stood: Waypoints) -> None:
+    """Say it of routes for hosts of ServiceEntries too, which stand behind waypoints as Services do (istio.io/latest/docs/ambient/usage/waypoint)."""
+    if not without_sidecars(ir.world, stood):
+        return
+    for number, routes in enumerate(ir.routes):
+        if routes.mesh and not routes.problem and (gates := _gates(ir, routes, stood)) is not None:
+            ir.routes[number] = replace(routes, host=routes.host.also(*gates)) if gates else _outside(routes)
+    for number, policy in enumerate([] if _entered(ir) else ir.service_policies):
+        if (policy.breaker is not None or policy.extras) and _gates(ir, policy, stood) == []:
+            ir.service_policies[number] = _idle(policy)
+
+
+def _entered(ir: IR) -> bool:
+    """Whether there may be a gateway, which goes by the settings of a Service or a host whatever stands before it."""
+    return bool(ir.gateways) or any(map(is_gateway, ir.world.workloads))
+
+
+def _idle(policy: ServicePolicy) -> ServicePolicy:
+    reason = (_NO_SETTINGS, gather(policy.breaker, policy.extras))
+    return replace(policy, breaker=None, extras=(), silenced=(*policy.silenced, reason))
+
+
+def _gates(ir: IR, item: ServiceRoutes | ServicePolicy, stood: Waypoints) -> list[Src] | None:
+    """What puts the ServiceEntries that rules or settings are for behind waypoints that look at these; None where they are for none."""
+    if item.service is not None:
+        return None
+    entries = {outside.ref.value for outside in ir.outside for host in outside.hosts if host_matches(item.host.value, host.value)}
+    gates = [(ref.namespace, *stood.entries[ref]) for ref in sorted(entries) if ref in stood.entries]
+    anywhere = isinstance(item, ServicePolicy)  # of the root namespace too
+    return [src for home, gate, src in gates if anywhere or item.ref.value.namespace in (home, gate.ref.namespace)] if entries else None
+
+
+def without_gate(ir: IR, item: ServiceRoutes | ServicePolicy, stood: Waypoints) -> str:
+    """Why nobody in ambient goes by what is for a host of a ServiceEntry; nothing where a waypoint does, or where it is for something else."""
+    return _NO_GATE.format(host=item.host.value) if _gates(ir, item, stood) == [] else ""
 
 
 def _outside(routes: ServiceRoutes) -> ServiceRoutes:
@@ -88,34 +124,35 @@ def fronted(out: Output, number: int) -> bool:
 
 
 def unserved(ir: IR, out: Output) -> None:
-    """Say of rules and breakers of another mesh for Services whose pods stay outside that nobody follows them: no waypoint stands before those."""
+    """Say of rules and breakers of another mesh that nobody follows them: those for Services whose pods stay outside, before which no waypoint stands, and
+    those for hosts outside, whose ServiceEntries get none."""
     said: dict[int, set[tuple[str, str]]] = {}
-    names: dict[int, tuple[str, Ref, bool]] = {}
+    names: dict[int, tuple[str, ServiceRoutes | ServicePolicy]] = {}
     for routes in ir.routes:
-        if (
-            routes.mesh
-            and not routes.problem
-            and routes.rules
-            and routes.service is not None
-            and _outside_of(routes.service.value, ir, out)
-        ):
+        if routes.mesh and not routes.problem and routes.rules and (routes.beyond is not None or _outside_of(routes.service, ir, out)):
             said.setdefault(routes.document, set()).update(explains(ir.world, routes, "*"))
-            names[routes.document] = (f"{routes.kind} {routes.ref.value}", routes.service.value, True)
+            names[routes.document] = (f"{routes.kind} {routes.ref.value}", routes)
     for policy in ir.service_policies:
-        if policy.breaker is not None and policy.service is not None and _outside_of(policy.service.value, ir, out):
+        if policy.breaker is not None and _outside_of(policy.service, ir, out):
             said.setdefault(policy.document, set()).update(explains_breaker(policy, "*"))
-            names.setdefault(policy.document, (f"{policy.kind} {policy.ref.value}", policy.service.value, False))
-    for number, (name, service, routed) in sorted(names.items()):
+            names.setdefault(policy.document, (f"{policy.kind} {policy.ref.value}", policy))
+    for number, (name, item) in sorted(names.items()):
+        routed = isinstance(item, ServiceRoutes)
+        if item.service is not None:
+            place, reason = item.service.value, OUTSIDE.format(service=item.service.value)
+        else:
+            place, reason = Ref(item.ref.value.namespace, ""), _NO_GATE.format(host=item.host.value)
         out.finding(
-            "MP112", document=number, disposition=None, severity="error" if routed else None, affects=(Affected(service.namespace, service.name),),
-            explains=frozenset(said[number]), object=name, reason=OUTSIDE.format(service=service), remedy="Take the pods of the Service into the mesh.",
+            "MP112", document=number, disposition=None, severity="error" if routed else None,
+            affects=(Affected(place.namespace, place.name or None),), explains=frozenset(said[number]), object=name, reason=reason,
+            remedy="Take the pods of the Service into the mesh." if item.service is not None else REMEDY,
             feature="routing.host" if routed else "destination.host",
         )  # fmt: skip
 
 
-def _outside_of(ref: Ref, ir: IR, out: Output) -> bool:
+def _outside_of(service: Fact[Ref] | None, ir: IR, out: Output) -> bool:
     """Whether a Service that the bundle shows has an address, and no waypoint once the output stands."""
-    known = ir.world.services.get(ref)
+    known = ir.world.services.get(service.value) if service is not None else None
     return known is not None and not known.headless and not known.external_name and not fronted(out, known.document)
 
 
@@ -157,10 +194,10 @@ def awake(ir: IR, out: Output) -> None:
             object=f"{routes.kind} {routes.ref.value}", subject=routes.subject_name, reason=f"sidecars follow its rules for {routes.subject_name}",
         )  # fmt: skip
     for policy in ir.service_policies:
-        if policy.service is not None and any(reason == _NO_SETTINGS for reason, _ in policy.silenced):
-            ref = policy.service.value
+        if any(reason == _NO_SETTINGS for reason, _ in policy.silenced):
+            place = Ref(policy.ref.value.namespace, "") if policy.service is None else policy.service.value
             out.finding(
-                "MP738", document=policy.document, affects=(Affected(ref.namespace, ref.name),), feature="membership.ambient",
-                explains=explains_breaker(policy, "*") | explains_policy(policy, "*") | {(f"sharing of Service {ref}", "*")},
+                "MP738", document=policy.document, affects=(Affected(place.namespace, place.name or None),), feature="membership.ambient",
+                explains=explains_breaker(policy, "*") | explains_policy(policy, "*") | {(f"sharing of Service {place}", "*")},
                 object=f"{policy.kind} {policy.ref.value}", reason=f"sidecars go by its settings of {policy.subject_name}",
             )  # fmt: skip

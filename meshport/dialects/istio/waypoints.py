@@ -87,6 +87,7 @@ class Waypoints:
 
     known: dict[Ref, Waypoint] = field(default_factory=dict)
     behind: dict[Ref, tuple[Waypoint, Src]] = field(default_factory=dict)
+    entries: dict[Ref, tuple[Waypoint, Src]] = field(default_factory=dict)  # the ServiceEntries behind them likewise
     ambient: set[Ref] = field(default_factory=set)  # the workloads, by name
     entered: bool = False  # whether the bundle has a gateway, which goes past waypoints
     entrances: list[tuple[str, str]] = field(default_factory=list)  # the accounts of Gateways' pods, by namespace
@@ -197,6 +198,13 @@ def read(bound: Bound, world: World, default_namespace: str) -> Waypoints:
             found.behind[service.ref] = (waypoint, src | waypoint.src)
             if _entering(world, service, bound):
                 found.entering.add(service.ref)
+    for number, document in enumerate(bound.bundle.documents):
+        if (document.group, document.kind) == ("networking.istio.io", "ServiceEntry") and number not in bound.broken:
+            ref = Ref(document.namespace or default_namespace, document.name)
+            used = _used(bound, world, ref.namespace, Cursor.root(bound, number).at("metadata", "labels"))
+            gate = found.known.get(used[0], Waypoint(used[0], "service", None)) if used is not None else None
+            if used is not None and gate is not None and gate.of_services:
+                found.entries[ref] = (gate, used[1] | gate.src)
     for workload in world.workloads if any(waypoint.of_workloads for waypoint in found.known.values()) else ():
         used = _used(
             bound, world, workload.ref.namespace, Cursor.root(bound, workload.document).at(*workload.template, "metadata", "labels")
