@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from meshport import told
 from meshport.dialects.output import SERVER_WRITTEN
 from meshport.dialects.redundant import SHOWN
 from meshport.documents import format_path
 from meshport.documents.secrets import secret_leaves
 from meshport.findings import Finding
 from meshport.ir.base import ANYWHERE, NOWHERE, Ref, Src
+from meshport.mapping.table import dialect_of_group
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
@@ -102,7 +104,10 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
-    shown -= _versions(bound, out, shown)
+    anew = {leaf for number, leaf in _said_versions(bound) if renewed(number, bound, out)}
+    kept -= anew
+    standing -= anew
+    shown -= anew | _versions(bound, out, shown)
     unshown = _unshown(bound, out, shown | installed) | _idle_parents(
         bound, out, shown, {leaf for leaf, fates in said.items() if "dropped" in fates}
     )
@@ -113,8 +118,9 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
+        counted = mesh or dialect_of_group(document.group) is not None  # also one that no part of the mesh reads, and one of another mesh
         for leaf in range(document.first, document.first + document.count):
-            if not mesh and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
+            if not counted and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
                 continue
             disposition, reason = _judge(bound, out, leaf, mesh, shown, installed, standing, kept, said.get(leaf, set()))
             if leaf in passing and disposition in ("translated", "unaccounted"):
@@ -125,7 +131,8 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
             if reason:
                 result.reasons[leaf] = reason
     _places(bound, result, findings, reached | installed)
-    _names(bound, result, findings, out.naming | unshown)
+    told.with_the_rest(bound, result.dispositions, result.reasons, findings, out.naming | unshown)
+    told.by_findings(bound, result.dispositions, result.reasons, findings)
     return result
 
 
@@ -143,13 +150,12 @@ def _one_of_several(bound: Bound, out: Output, shown: set[int]) -> set[int]:
 
 def _standing(bound: Bound, out: Output) -> Iterator[int]:
     """The leaves that stand in a changed copy of their object as they stood in the object."""
-    renewed = out.source == out.target  # of a mesh converted onto itself the newest version is written
     for obj in out.objects.values():
         if obj.changed is None or obj.value == (document := bound.bundle.documents[obj.changed]).value:
             continue
         for leaf, path, value in bound.bundle.walk(document):
             found = obj.at(path)
-            if found is not None and found == value and path not in obj.sources and not (renewed and path == ("apiVersion",)):
+            if found is not None and found == value and path not in obj.sources:
                 yield leaf
 
 
@@ -201,8 +207,7 @@ def _unshown(bound: Bound, out: Output, reached: set[int]) -> set[int]:
 
 def _versions(bound: Bound, out: Output, reached: set[int]) -> set[int]:
     """The leaves among these that say a version which no output bears in its place: what was written because of them goes by the group alone."""
-    roots = (document.leaves for document in bound.bundle.documents if isinstance(document.leaves, dict))
-    said = {leaf for leaves in roots if isinstance(leaf := leaves.get("apiVersion"), int) and leaf in reached}
+    said = {leaf for _, leaf in _said_versions(bound) if leaf in reached}
     for obj in out.objects.values() if said else ():
         said -= obj.sources.get(("apiVersion",), NOWHERE)
     return said
@@ -249,6 +254,28 @@ def stands(number: int, bound: Bound, out: Output) -> bool:
     return obj is None or (obj.changed == number and obj.value == document.value)
 
 
+def renewed(number: int, bound: Bound, out: Output) -> bool:
+    """Whether a document of a mesh that is converted onto itself would be written alike from each version of its kind: in the newest one."""
+    document = bound.bundle.documents[number]
+    kind = bound.table.kind(document.group, document.kind)
+    return (
+        out.source == out.target
+        and kind is not None
+        and kind.dialect == out.source
+        and kind.name != "Link"  # its controller writes it, in the version that it knows
+        and len(kind.versions) > 1
+        and bound.mesh[number]
+        and number not in bound.broken
+    )
+
+
+def _said_versions(bound: Bound) -> Iterator[tuple[int, int]]:
+    """(number, leaf) of every document that says its version."""
+    for number, document in enumerate(bound.bundle.documents):
+        if isinstance(document.leaves, dict) and isinstance(leaf := document.leaves.get("apiVersion"), int):
+            yield number, leaf
+
+
 def _kept(bound: Bound, out: Output) -> Iterator[int]:
     """The leaves of documents of a mesh that stay in the cluster as they are, but for what the cluster itself writes into them."""
     for number, document in enumerate(bound.bundle.documents):
@@ -288,32 +315,6 @@ def _places(bound: Bound, result: Account, findings: Iterable[Finding], reached:
             lost.leaves = tuple(sorted((*lost.leaves, place)))
             result.dispositions[place] = lost.disposition
             result.reasons.pop(place, None)
-
-
-def _names(bound: Bound, result: Account, findings: Iterable[Finding], naming: set[int]) -> None:
-    """Let what names whom the rest of its object is for be lost with the rest: by the finding whose leaves stand nearest to it."""
-    waiting = {leaf for leaf in naming if result.dispositions.get(leaf) == "irrelevant"}
-    documents = {bound.bundle.number(leaf) for leaf in waiting}
-    losing: dict[int, list[tuple[int, Finding]]] = {}
-    for finding in findings if waiting else ():
-        if finding.disposition in ("dropped", "manual"):
-            for leaf in finding.leaves:
-                if result.dispositions.get(leaf) == finding.disposition and (number := bound.bundle.number(leaf)) in documents:
-                    losing.setdefault(number, []).append((leaf, finding))
-    for leaf in sorted(waiting):
-        path = bound.bundle.parts(leaf)
-        near = [(_shared(path, bound.bundle.parts(other)), -other, found) for other, found in losing.get(bound.bundle.number(leaf), ())]
-        if near:
-            lost = max(near, key=lambda entry: entry[:2])[2]
-            lost.at = min(lost.leaves) if lost.at is None else lost.at
-            lost.leaves = tuple(sorted((*lost.leaves, leaf)))
-            result.dispositions[leaf] = str(lost.disposition)
-            result.reasons.pop(leaf, None)
-
-
-def _shared(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> int:
-    """How many steps two paths have in common from the top."""
-    return next((depth for depth, steps in enumerate(zip(one, other, strict=False)) if steps[0] != steps[1]), min(len(one), len(other)))
 
 
 def _judge(

@@ -16,7 +16,7 @@ from meshport.effective.subjects import tokens as token_subject
 from meshport.findings import Affected, Finding, in_one
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
-from meshport.ledger import stands
+from meshport.ledger import renewed, stands
 from meshport.mapping.bound import MESH_NAMES, Bound
 from meshport.mapping.owners import TEMPLATES, owner_of
 from meshport.mapping.table import dialect_of_group
@@ -263,9 +263,9 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
     copied = {obj.changed for obj in out.objects.values()}
     for number, document in enumerate(bound.bundle.documents):
         if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
-            if number in copied:
-                out.ignore("the changed object is written in the newest version that the release serves", frozenset((leaf,)))
-            elif not stands(number, bound, out):
+            if renewed(number, bound, out) and (number in copied or stands(number, bound, out)):
+                out.ignore("the object is written in the newest version that the release serves", frozenset((leaf,)))
+            elif number not in copied and not stands(number, bound, out):
                 out.ignore("other objects are written for this one, whatever version it is in", frozenset((leaf,)))
             else:
                 out.imply("is a version that the release serves", frozenset((leaf,)))  # an older one would be written anew

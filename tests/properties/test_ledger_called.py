@@ -32,7 +32,7 @@ def test_the_name_of_what_grants_decides_where_the_output_bears_it(target: str) 
     assert "cart" in [item.object["metadata"]["name"] for item in alone.manifests]
     both = converted(LINKERD + pods() + service() + SERVER + "".join(GRANTS), target, "linkerd")
     orders = target == "cilium"  # where each grant is a rule of its own; in one rule of Istio the callers are sorted
-    assert line(both, 4, "metadata.name").disposition == ("translated" if orders else "irrelevant")
+    assert line(both, 4, "metadata.name").disposition == ("translated" if orders else "dropped")  # only MP189 tells it
     for other in ("a-first", "z-last"):
         renamed = LINKERD + pods() + service() + SERVER + "".join(GRANTS).replace("name: cart, namespace", f"name: {other}, namespace")
         assert (output(converted(renamed, target, "linkerd")) != output(both)) is (orders and other == "z-last"), other
@@ -42,9 +42,58 @@ def test_the_version_of_an_object_that_others_replace_decides_nothing() -> None:
     old = linkerd("ServerAuthorization", "web", "{server: {name: web}, client: {unauthenticated: true}}", api="policy.linkerd.io/v1beta1")
     before = converted(LINKERD + pods() + service() + SERVER + old, "linkerd", "linkerd")
     assert line(before, 4, "apiVersion").disposition == "irrelevant"
-    assert line(before, 3, "apiVersion").disposition == "translated"  # an older one would be written anew
+    assert line(before, 3, "apiVersion").disposition == "irrelevant"  # an older one would be written anew, as this one
     after = converted(LINKERD + pods() + service() + SERVER + old.replace("io/v1beta1", "io/v1alpha1"), "linkerd", "linkerd")
     assert output(after) == output(before)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
+def test_of_a_mesh_converted_onto_itself_the_version_decides_nothing_where_the_newest_is_written(version: str) -> None:
+    rule = linkerd("DestinationRule", "web", "{host: web}", api=f"networking.istio.io/{version}")
+    route = linkerd("HTTPRoute", "web", "{parentRefs: [{group: '', kind: Service, name: web}]}", api="gateway.networking.k8s.io/v1beta1")
+    before = converted(MESHED + pods() + service() + rule + route, "istio")
+    assert (line(before, 3, "apiVersion").disposition, line(before, 3, "apiVersion").codes) == ("irrelevant", [])
+    assert line(before, 4, "apiVersion").disposition == "translated"  # the API is not Istio's own, and stays as it is
+
+
+def test_a_name_that_a_finding_tells_is_lost_with_it_and_the_same_name_of_something_else_is_not() -> None:
+    told = istio("VirtualService", "ext", "{hosts: [ext.example.org], http: [{route: [{destination: {host: ext.example.org}}]}]}")
+    found = line(converted(MESHED + pods() + service() + told, "cilium"), 3, "metadata.name")
+    assert (found.disposition, found.codes) == ("dropped", ["MP310"])
+    rule = istio("DestinationRule", "web", "{host: web.shop.svc.cluster.local, trafficPolicy: {loadBalancer: {simple: RANDOM}}}")
+    lost = converted(MESHED + pods() + service() + rule, "cilium")
+    assert any("Service shop/web" in finding.message for finding in lost.findings)
+    assert not any("DestinationRule shop/web" in finding.message for finding in lost.findings)
+    assert line(lost, 3, "metadata.name").disposition == "irrelevant"
+
+
+def test_of_a_route_that_one_of_two_listeners_admits_what_names_the_other_is_invalid() -> None:
+    gateway = linkerd(
+        "Gateway", "edge", """
+  gatewayClassName: example
+  listeners:
+  - {name: web, port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: Same}}}
+  - {name: far, port: 81, protocol: HTTP, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: elsewhere}}}}}""",
+        api="gateway.networking.k8s.io/v1",
+    )  # fmt: skip
+    route = linkerd(
+        "HTTPRoute", "web", "{parentRefs: [{name: edge, sectionName: web}, {name: edge, sectionName: far}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
+        api="gateway.networking.k8s.io/v1",
+    )  # fmt: skip
+    result = converted(PLAIN + pods() + service() + gateway + route, "istio", "gateway-api")
+    assert line(result, 4, "spec.parentRefs[1].sectionName").codes == ["MP348"]
+    for path in ("spec.parentRefs[0].sectionName", "spec.rules[0].backendRefs[0].name", "metadata.name"):
+        assert line(result, 4, path).disposition == "translated", path
+
+
+def test_every_leaf_of_a_mesh_has_a_line_also_where_no_part_of_the_mesh_reads_it() -> None:
+    pool = (
+        "---\napiVersion: cilium.io/v2\nkind: CiliumLoadBalancerIPPool\nmetadata: {name: blue}\nspec: {blocks: [{cidr: 198.51.100.0/26}]}\n"
+    )
+    other = istio("DestinationRule", "web", "{host: web}")
+    result = converted(PLAIN + pods() + pool + other, "istio", "cilium")
+    for number, path in ((2, "spec.blocks[0].cidr"), (2, "kind"), (3, "spec.host")):
+        assert line(result, number, path).disposition == "passed_through", path
 
 
 def test_a_version_that_nothing_serves_is_invalid_also_where_the_right_one_is_written() -> None:
@@ -279,7 +328,10 @@ def test_the_names_of_policies_that_refuse_order_nothing(other: str) -> None:
     ]  # fmt: skip
     text = MESHED + pods() + service() + allow + "".join(denies)
     before = converted(text, "linkerd")
-    assert line(before, 4, "metadata.name").disposition == "irrelevant"
+    assert (line(before, 4, "metadata.name").disposition, line(before, 4, "metadata.name").codes) == (
+        "dropped",
+        ["MP211"],
+    )  # which tells it
     assert output(converted(text.replace("ext-x", other), "linkerd")) == output(before)
 
 

@@ -13,7 +13,7 @@ from meshport.dialects.enrolment import mark
 from meshport.findings import Affected
 from meshport.ir.base import Ref, Selector, Src
 from meshport.ir.model import Admits, Gateway, Listener
-from meshport.ir.routing import ServiceRoutes, gateway_of, ingress_subject
+from meshport.ir.routing import ServiceRoutes, gateway_of, gather, ingress_subject
 from meshport.values.hosts import narrower
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ def settle(ir: IR) -> None:
     for number, routes in enumerate(ir.routes):
         if not routes.problem and routes.gateways:
             ir.routes[number] = _settled(routes, known, ir.world)
+    acting: dict[int, list[ServiceRoutes]] = {}
+    for routes in ir.routes:
+        if not routes.problem:
+            acting.setdefault(routes.document, []).append(routes)
+    for number, routes in enumerate(ir.routes):
+        if routes.problem == UNATTACHED and (beside := acting.get(routes.document)):  # another parent, or another host of it, is taken up
+            shared = gather(*((other.host, other.gateways, other.rules) for other in beside))
+            ir.routes[number] = replace(routes, src=gather(routes.host, routes.gateways) - shared or gather(routes.gateways))
 
 
 def by_marks(ir: IR, out: Output) -> None:
