@@ -13,6 +13,7 @@ from meshport.dialects.istio import addresses, past_waypoints, waypoints_alone
 from meshport.dialects.istio.callers import Callers, coming
 from meshport.dialects.istio.callers import of as callers_of
 from meshport.dialects.istio.settled import Read, Settled
+from meshport.dialects.istio.standing_in import standing_in
 from meshport.dialects.istio.waypoints import (
     Admitted,
     Waypoint,
@@ -67,13 +68,23 @@ class _Doors:
 
 def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> list[Settled]:
     """All policies into the IR; what became of each."""
+    callers = callers_of(found, ir, trust_domain)
+    ir.evading = _evading(found, ir, callers)
+    with standing_in(ir, found, (item.policy.subject.value for item in read if item.targets is None)) as names:
+        out = _settled(read, found, ir, callers, root_namespace)
+        for entry in out:
+            names.settle(entry, ir)
+    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through))
+    return out
+
+
+def _settled(read: list[Read], found: Waypoints, ir: IR, callers: Callers, root_namespace: str) -> list[Settled]:
     plain = [item for item in read if item.targets is None]
     unplaced: list[tuple[Read, Waypoint]] = []
     attaching = [(item, _services(item, found, ir, root_namespace, unplaced)) for item in read if item.targets is not None]
     hung = [(item, made) for item, services in attaching for made in services]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
-    doors, callers = _Doors(judging=closed, gates=addresses.hung(read, found, root_namespace)), callers_of(found, ir, trust_domain)
-    ir.evading = _evading(found, ir, callers)
+    doors = _Doors(judging=closed, gates=addresses.hung(read, found, root_namespace))
     out = [_by_selector(item, found, ir, callers, closed, doors) for item in plain]
     for entry in out:
         entry.through += [_by_waypoint(policy, service, found, ir, callers, doors, entry.read) for service, policy in entry.coming]
@@ -91,7 +102,6 @@ def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_n
     out += addresses.placed(out, unplaced, addresses.Beyond(ir, found, callers), doors.gates, doors.closed)
     idle = {ref for ref in doors.addressed if ref not in doors.gates}  # open to whoever comes from there
     _close_addresses(out, closed, found, ir, callers, doors, found.before.keys() - idle)
-    ir.policies.extend(policy for entry in out for policy in (*entry.made, *entry.through))
     return out
 
 

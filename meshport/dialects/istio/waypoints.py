@@ -253,7 +253,9 @@ def _modes(ir: IR, found: Waypoints) -> None:
     for number, rule in enumerate(ir.transport):
         members = [workload for workload in ir.world.selected(rule.subject.value) if ir.world.meshed(workload) is not False]
         said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
-        if not said or not members or not all(workload.ref in found.ambient for workload in members):
+        if not said or not (
+            all(one.ref in found.ambient for one in members) if members else _unseen_in_ambient(rule.subject.value, ir.world)
+        ):
             continue
         # a policy without a mode is looked into for ports that say PERMISSIVE alone (istio/istio, ambient/authorization.go convertedSelectorPeerAuthentications)
         unheard: dict[int | None, Fact[str]] = {}
@@ -270,6 +272,14 @@ def _modes(ir: IR, found: Waypoints) -> None:
         if written := tuple(fact for fact in said if fact.feature != auto_mtls.FEATURE):
             what = "goes by the mode of the namespace or the mesh" if unheard else "accepts encrypted traffic and plaintext"
             ir.losses.append(Loss("MP111", written, rule.document, {"what": what}))
+
+
+def _unseen_in_ambient(pods: PodSet, world: World) -> bool:
+    """Whether pods of which the bundle shows none have ztunnel: all the namespaces that they are in give them that."""
+    homes = [
+        home for name, home in world.namespaces.items() if pods.namespace in ("", name) and home.meshed is not None and home.meshed.value
+    ]
+    return bool(homes) and all(map(in_ambient, homes)) and not world.selected(pods)
 
 
 def _permissive(mode: Fact[str]) -> Fact[str]:
