@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.documents import dump
 from meshport.documents.edit import same
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 from meshport.errors import InputError
 
 

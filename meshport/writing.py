@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.base import dialect, governs
 from meshport.documents import dump, dump_json, edit
-from meshport.documents.read import OUTPUT_MARKER as MARKER
+from meshport.documents.files import OUTPUT_MARKER as MARKER
 from meshport.errors import UsageError
 from meshport.mapping.table import dialect_of_group
 from meshport.retouch import retouch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.documents.command import AGENT, KUBECTL, UNKNOWN, Computed
 from meshport.documents.forms import CHARTS as OF_CHARTS
 from meshport.documents.forms import charts_within
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 from meshport.errors import InputError
 from meshport.findings import Affected
 from meshport.ir.authorization import PATH

@@ -28,6 +28,7 @@ _FLUX = (
 )
 _ARGO = ("namespace", "namePrefix", "nameSuffix", "commonLabels", "commonAnnotations", "patches", "components")
 _LISTS = ("resources", "bases", "components")
+_FILES = (".yaml", ".yml", ".json")
 _ELSEWHERE = ("://", "github.com/", "git@", "?ref=")
 _OWN_WORDS = {*_CHANGES, *_LISTS, "metadata", "images", "replicas", "configMapGenerator", "secretGenerator", "generatorOptions", "buildMetadata",
               "sortOptions", "configurations", "crds", "openapi", "validators", "helmGlobals", "inventory"}  # fmt: skip
@@ -55,6 +56,17 @@ def kustomized(value: Any, file: str | None) -> tuple[str, tuple[str, str]] | No
     folder = PurePath(file or ".").parent
     message = f"the kustomization changes what it lists ({', '.join(said.values())}), and the files were read as they stand"
     return next(iter(said)), (message, f"give what it builds and leave the folder out: kubectl kustomize {folder} | meshport COMMAND - ...")
+
+
+def patches(value: Any) -> tuple[list[str], list[str]]:
+    """The files that a kustomization patches with, and those that it lists as objects."""
+    if not isinstance(value, Mapping):
+        return [], []
+    listed = [value.get(key) for key in ("patches", "patchesStrategicMerge", "patchesJson6902")]
+    said = [one.get("path") if isinstance(one, Mapping) else one for each in listed if isinstance(each, (list, tuple)) for one in each]
+    resources = value.get("resources")
+    objects = [one for one in resources if isinstance(one, str)] if isinstance(resources, (list, tuple)) else []
+    return [one for one in said if isinstance(one, str) and "\n" not in one and one.lower().endswith(_FILES)], objects
 
 
 def built_by_tool(group: str, kind: str, value: Mapping[str, Any]) -> tuple[str, list[str], str, str] | None:

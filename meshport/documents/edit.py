@@ -51,7 +51,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _read(text: str) -> Any:
-    from meshport.documents.read import plain
+    from meshport.documents.segments import plain
 
     return plain(text)
 

@@ -5,14 +5,13 @@ document.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +19,25 @@ from meshport.documents import build as _build
 from meshport.documents import jsontext
 from meshport.documents.build import Builder, Duplicate, Tree, UnreadableError, renumber
 from meshport.documents.built import kustomized
-from meshport.documents.events import backend, pure_backend
+from meshport.documents.events import backend
+from meshport.documents.files import SCRIPT, files_below, marked, patching
 from meshport.documents.forms import NO_MANIFEST, chart_named, chart_of, form_of, is_list, items_of, not_an_object
 from meshport.documents.handed import ADD_IT, handed_over
 from meshport.documents.kubectl import OF_THE_CLUSTER
 from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, Written, first_leaf, format_path, leaf_paths
+from meshport.documents.segments import Segment, parsed, segments
 from meshport.errors import InputError
 
 STDIN = "<stdin>"
-OUTPUT_MARKER = ".meshport"
-"""A folder below the one given that holds this file is an output of meshport, and no input."""
-SUFFIXES = (".yaml", ".yml", ".json")
-SCRIPT = ".sh"
 MAX_FILE = 256_000_000
 """Bytes of one file."""
 
+_BUILD = "nothing to do where what the kustomization builds is given instead (kubectl kustomize)"
 _UNTOLD = "a script gives kubectl what only the shell knows, and it was not read"
 _TELL = "write the value in, set it once at the top of the script (NAME=value), or give the manifests themselves"
 _CHANGES = "changes what a mesh reads, on the way to the cluster or there, and was not read"
 _UNSEEN = "what it gives to the cluster stands in no input, and was not read"
 _AS_IT_STANDS = "give the objects as they stand in the cluster (kubectl get ... -o yaml), or write the mark into the manifests"
-_SEPARATOR = re.compile(r"^---(?P<rest>[^\n]*)(?:\n|\Z)", re.MULTILINE)
-_BARE_SEPARATOR = re.compile(r"\s*(?:#.*)?")
 _NEXT_JSON = re.compile(r"^[{\[]", re.MULTILINE)
 _JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\"\]]")
 _TEMPLATED = frozenset({
@@ -52,6 +48,8 @@ _TEMPLATED = frozenset({
 _TEMPLATE, _RENDER = "looks like an unrendered template", "run `helm template` first and give its output"
 _MESHES = ("istio.io", "linkerd.io", "cilium.io", "smi-spec.io", "gateway.networking.k8s.io")
 """Groups in whose objects nobody fills in a template."""
+_FOR_THE_INJECTOR = frozenset({"podDNSSearchNamespaces", "templates"})
+"""Settings of Istio's injector that hold templates of its own."""
 _NOT_MANIFEST_TEXT = frozenset({"command", "args", "data", "stringData", "binaryData", "script"})
 
 
@@ -70,9 +68,9 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
             todo[f"-{number}"] = (STDIN, False)
         elif given.is_dir():
             reader.roots.append(f"{given}{os.sep}")
-            reader.written = reader.written or _written(given)
+            reader.written = reader.written or marked(given)
             closed: list[OSError] = []
-            for file in _files(given, closed):
+            for file in files_below(given, closed):
                 todo.setdefault(os.path.realpath(file), (str(file), True))
             for error in closed:
                 name = str(error.filename or given)
@@ -83,7 +81,11 @@ def load(*paths: str | os.PathLike[str], strict: bool = False) -> Bundle:
     handed = handed_over([name for name in reader.inputs if name.lower().endswith(SCRIPT)], reader.inputs)
     values = {item.file for listed in handed.values() for item in listed if item.file is not None}
     done: set[str] = set()
-    for name, inside in todo.values():
+    patched = patching(reader.inputs)
+    for real, (name, inside) in todo.items():
+        if inside and real in patched:
+            reader.patch(name, patched[real])
+            continue
         if any(item.file is not None for item in handed.get(name, ())):
             reader.ahead(name)
         for item in handed.get(name, ()):
@@ -138,91 +140,15 @@ def load_stream(content: str | bytes, file: str = STDIN, *, strict: bool = False
     return reader.bundle()
 
 
-def plain(text: str) -> Any:
-    """The value of the first document in `text`, whatever it is, None if there is none. Raises InputError."""
-    lines, columns = array("I"), array("I")
-    try:
-        if text.lstrip()[:1] in ("{", "["):
-            source = jsontext.Text(text, 0)
-            try:
-                tree: Tree | None = jsontext.build(source, source.skip(0), lines, columns)[0]
-            except UnreadableError:
-                tree = _yaml(Builder(backend(), lines, columns), text, 0)
-        else:
-            leading = _SEPARATOR.match(text)
-            tree = _yaml(Builder(backend(), lines, columns), text[leading.end() :] if leading else text, 1 if leading else 0)
-    except UnreadableError as error:
-        raise InputError(error.reason, line=error.line, column=error.column) from None
-    if tree is None:
-        return None
-    return renumber([(tree.value, tree.shadow)], lines, columns, 0, [])[0][0][0] if tree.dirty else tree.value
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------------------------
-
-
-def _written(folder: Path) -> Written | None:
-    """What the marker of an output folder says; None where there is none, or one that says nothing of this."""
-    try:
-        said = json.loads((folder / OUTPUT_MARKER).read_text(encoding="utf-8"))
-        stays = [(str(item["group"]), str(item["kind"]), str(item["namespace"]), str(item["name"])) for item in said["stays"]]
-        return Written(str(said["mesh"]), frozenset(stays))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
-    """The files below a folder; the folders that cannot be listed go to `closed`."""
-    for root, folders, names in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_file(Path(root, name, OUTPUT_MARKER)))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith((*SUFFIXES, SCRIPT)):
-                file = Path(root, name)
-                if _is_file(file, unseen=True) or file.is_symlink():
-                    yield file
-
-
-def _is_file(path: Path, *, unseen: bool = False) -> bool:
-    """Whether a file stands there; `unseen` is what is answered where nobody may look."""
-    try:
-        return path.is_file()
-    except OSError:
-        return unseen
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """The text between two separators."""
-
-    start: int
-    end: int
-    base: int  # lines before it
-    separator: str  # what stands behind the `---` before it, if that is more than a comment
-
-
-def _segments(text: str) -> Iterator[_Segment]:
-    """Cuts at lines that start with `---`, before anything is parsed, as kubectl does."""
-    start, base, separator = 0, 0, ""
-    for found in _SEPARATOR.finditer(text):
-        yield _Segment(start, found.start(), base, separator)
-        base += text.count("\n", start, found.end())
-        start = found.end()
-        separator = "" if _BARE_SEPARATOR.fullmatch(found["rest"]) else found["rest"].strip()
-    yield _Segment(start, len(text), base, separator)
-
-
-def _yaml(builder: Builder, text: str, base: int) -> Tree | None:
-    try:
-        return builder.build(text, base)
-    except UnreadableError as error:
-        # Go reads `[::1]`, libyaml does not
-        doubtful = "':'" in error.reason or "did not find expected node content" in error.reason
-        if not doubtful or "{{" in text or builder.backend.name != "libyaml":
-            raise
-        try:
-            return Builder(pure_backend(), builder.lines, builder.columns).build(text, base)
-        except UnreadableError:
-            raise error from None
+def _more(documents: int) -> str:
+    """The end of what is said of the first of several documents."""
+    return (
+        f", and so do {documents - 1} more documents of the file"
+        if documents > 2
+        else ", and so does another document of the file"
+        if documents == 2
+        else ""
+    )
 
 
 class _Reader:
@@ -239,6 +165,7 @@ class _Reader:
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.files: list[SourceFile] = []
+        self.templates: dict[str | None, tuple[int, int]] = {}  # files that cannot be read for their templates: the problem, documents
         self.lines = array("I")
         self.columns = array("I")
         self.builder = Builder(backend(), self.lines, self.columns)
@@ -252,6 +179,10 @@ class _Reader:
         if self.strict:
             raise InputError(f"{message}; {remedy}", file=file, line=line, column=column)
         self.problems.append(Problem(code, message, remedy, file, None, line, column))
+
+    def patch(self, file: str, kustomization: str) -> None:
+        """A file that changes objects and holds none."""
+        self.problems.append(Problem("MP002", f"skipped: a patch, by which {kustomization} changes an object", _BUILD, file, None, 1))
 
     def bytes(self, data: bytes, file: str) -> None:
         sha = hashlib.sha256(data).hexdigest()
@@ -287,7 +218,7 @@ class _Reader:
 
     def _manifests(self, text: str, file: str | None, index: int, lines: int = 0) -> int:
         """The documents of a text that `lines` stand before in its file; the number of the next one comes back."""
-        for segment in _segments(text):
+        for segment in segments(text):
             segment = replace(segment, base=segment.base + lines)
             body = text[segment.start : segment.end]
             content = body.lstrip(" \t\r\n\ufeff")
@@ -351,10 +282,10 @@ class _Reader:
         self.documents += read_script(text, file, self.lines, self.columns, ahead=True)
         self.begun[file] = len(self.documents) - before
 
-    def _one(self, body: str, segment: _Segment, file: str | None, index: int) -> int:
+    def _one(self, body: str, segment: Segment, file: str | None, index: int) -> int:
         first = len(self.lines)
         try:
-            tree = _yaml(self.builder, body, segment.base)
+            tree = parsed(self.builder, body, segment.base)
         except UnreadableError as error:
             self._unreadable(error, body, file, index, segment.base)
             return index + 1
@@ -362,7 +293,7 @@ class _Reader:
             return index
         return self._accept(tree, first, file, index, (segment.start, segment.end), segment.base)
 
-    def _json(self, text: str, segment: _Segment, file: str | None, index: int) -> int:
+    def _json(self, text: str, segment: Segment, file: str | None, index: int) -> int:
         source = jsontext.Text(text[segment.start : segment.end], segment.base)
         at = source.skip(0)
         started = at
@@ -375,7 +306,7 @@ class _Reader:
                 following = _NEXT_JSON.search(source.text, at + 1) if jsonlike else None
                 if at == started and error.code != "MP005":
                     try:  # a flow mapping of YAML starts like JSON
-                        flow = _yaml(self.builder, source.text, segment.base)
+                        flow = parsed(self.builder, source.text, segment.base)
                     except UnreadableError as other:
                         if not jsonlike:
                             error = other
@@ -407,7 +338,14 @@ class _Reader:
         line = None if error.line is None else error.line + base
         if self.strict:
             raise InputError(f"{message}; {remedy}", file=file, line=line, column=error.column)
-        self.problems.append(Problem(code, message, remedy, file, index, line, error.column))
+        first = self.templates.setdefault(file, (len(self.problems), 1)) if code == "MP004" else None
+        if first is None or first[0] == len(self.problems):
+            self.problems.append(Problem(code, message, remedy, file, index, line, error.column))
+            return
+        place, count = first
+        text = self.problems[place].message.removesuffix(_more(count))
+        self.templates[file] = (place, count + 1)
+        self.problems[place] = replace(self.problems[place], message=text + _more(count + 1))
 
     def _accept(self, tree: Tree, first: int, file: str | None, index: int, span: tuple[int, int], base: int) -> int:
         """Makes documents of a tree and problems of what was noticed on the way. The number of the next document comes back."""
@@ -526,7 +464,8 @@ class _Reader:
                     continue
                 here = set(found[bisect_left(found, document.first) : bisect_left(found, document.first + document.count)])
                 paths = [each for each in leaf_paths(document.leaves) if each[0] in here] if here else []
-                own = [each for each in paths if leaves is not tree.variables or _NOT_MANIFEST_TEXT.isdisjoint(each[1])]
+                others = _NOT_MANIFEST_TEXT if leaves is tree.variables else _FOR_THE_INJECTOR if document.kind == "IstioOperator" else ()
+                own = [each for each in paths if not others or others.isdisjoint(each[1])]
                 if own:
                     leaf, parts = own[0]
                     several = f" (and {len(own) - 1} more)" if len(own) > 1 else ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from meshport.documents.edit import same
 from meshport.documents.model import Part
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 from meshport.errors import InputError
 
 Path = tuple[Part, ...]

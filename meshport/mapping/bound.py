@@ -82,26 +82,33 @@ class Bound:
 
     def _duplicates(self) -> None:
         """Objects that stand there several times: the last one counts, as kubectl applies them one after the other."""
-        last: dict[tuple[str, str, str | None, str], int] = {}
+        same: dict[tuple[str, str, str | None, str], list[int]] = {}
         for number, document in enumerate(self.bundle.documents):
-            if not document.name or (not self.mesh[number] and (document.group, document.kind) not in CORE_KINDS):
-                continue
-            key = (document.group, document.kind, document.namespace, document.name)
-            before = last.get(key)
-            last[key] = number
-            if before is None:
-                continue
-            earlier = self.bundle.documents[before]
-            self.broken.add(before)
-            if earlier.value == document.value:
-                self.repeated.update(range(earlier.first, earlier.first + earlier.count))
-            else:
-                place = f" in {document.file}, line {document.line}" if document.file and document.line else ""
-                text = f"the object is there twice, and not the same: the other one is{place}; the last one counts"
-                self._refusal = self._problem(
-                    "MP019", before, min(leaf for leaf, _ in leaves_below(earlier.leaves["metadata"], ())), text, "Keep one of them."
-                )
-                self._refused(earlier)
+            if document.name and (self.mesh[number] or (document.group, document.kind) in CORE_KINDS):
+                same.setdefault((document.group, document.kind, document.namespace, document.name), []).append(number)
+        for *earlier, last in same.values():
+            stands = self.bundle.documents[last]
+            self.broken.update(earlier)
+            others = [number for number in earlier if self.bundle.documents[number].value != stands.value]
+            for document in (self.bundle.documents[number] for number in earlier if number not in others):
+                self.repeated.update(range(document.first, document.first + document.count))
+            if others:
+                self._differing(others, stands, len(earlier) + 1)
+
+    def _differing(self, others: list[int], stands: Document, times: int) -> None:
+        """Say of an object, once, that documents of it do nothing: they stand before the last one, and say something else."""
+        documents = [self.bundle.documents[number] for number in others]
+        place = f" in {stands.file}, line {stands.line}" if stands.file and stands.line else ""
+        text = f"the object is there twice, and not the same: the other one is{place}; the last one counts"
+        if len(others) > 1:
+            places = [f"{one.file}, line {one.line}" for one in documents if one.file and one.line]
+            text = f"the object is there {times} times, and not always the same: the last one counts{',' + place if place else ''}"
+            text += f"; what else stands there does nothing: {'; '.join(places)}" if places else ""
+        said = min(leaf for leaf, _ in leaves_below(documents[0].leaves["metadata"], ()))
+        found = self._problem("MP019", others[0], said, text, self.table.codes()["MP019"].remedy)
+        own = [leaf for one in documents for leaf in leaves_of(one.leaves)]
+        self.invalid.update(own)
+        found.at, found.leaves = said, tuple(own)
 
     def _refused(self, document: Document) -> None:
         """All of a document does nothing, and the finding that says why names all of it: it goes on pointing where it points."""

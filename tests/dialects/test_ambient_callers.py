@@ -223,3 +223,37 @@ def test_a_waypoint_for_addresses_too_is_not_said_to_enforce_nothing() -> None:
     assert "MP743" in codes(result) and "MP240" not in codes(result)
     lost = [place for finding in result.findings if finding.code == "MP244" for place in finding.affects]
     assert ("pay", "pay") in {(place.namespace, place.workload) for place in lost}
+
+
+FRONT = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: ops}
+spec: {selector: {istio: front}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: front, namespace: pay}
+spec: {hosts: ['*'], gateways: [ops/front], http: [{route: [{destination: {host: pay}}]}]}
+---"""
+ROUTED = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: pay, namespace: pay}
+spec: {hosts: [pay], http: [{match: [{uri: {prefix: /old}}], rewrite: {uri: /}, route: [{destination: {host: pay}}]}]}
+---"""
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_onto_ambient_gateways_go_through_the_waypoint_that_the_pods_admit_alone(routed: bool) -> None:
+    """They go past it unless the Service says so. What clients in the mesh are routed by holds for gateways there too."""
+    gate = workload("ops", "front", ", istio: front").replace(
+        "labels: {app: front", "annotations: {inject.istio.io/templates: gateway}, labels: {app: front"
+    )
+    world = namespace("ops", SIDECARS) + gate + FRONT + namespace("pay", SIDECARS) + workload("pay", "pay") + (ROUTED if routed else "")
+    rule = "{from: [{source: {principals: [cluster.local/ns/ops/sa/front]}}], to: [{operation: {methods: [GET], ports: ['8080']}}]}"
+    result = convert(world + policy("l7", "pay", rule, "selector: {matchLabels: {app: pay}}, "), data_plane="ambient")
+    labels = made(result, "Service")["pay", "pay"]["metadata"]["labels"]
+    assert labels["istio.io/ingress-use-waypoint"] == "true" and "istio.io/use-waypoint" in labels
+    assert result.verification.verdict == "equivalent" and "MP900" not in codes(result)
+    assert [finding.message.split(":")[0] for finding in result.findings if finding.code == "MP135"] == ["Service pay/pay"] * routed

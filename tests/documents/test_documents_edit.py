@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from meshport.documents import dump, edit
 from meshport.documents.edit import same
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 
 TEXT = """# The reviews service.
 

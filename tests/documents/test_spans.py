@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 from meshport.documents.spans import json_spans, replaced
 
 YAML = """# rules

@@ -70,7 +70,7 @@ TREES = st.recursive(SCALARS, lambda below: st.one_of(st.lists(below, max_size=3
 @given(st.dictionaries(KEYS, TREES, min_size=1, max_size=4), st.dictionaries(KEYS, TREES, max_size=4))
 def test_whatever_comes_out_reads_as_meant(old: dict[str, object], change: dict[str, object]) -> None:
     from meshport.documents.edit import same
-    from meshport.documents.read import plain
+    from meshport.documents.segments import plain
 
     new = {**{key: old[key] for key in list(old)[1:]}, **change}
     found = retouch(dump([old]), old, new)

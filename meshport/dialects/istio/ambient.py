@@ -20,6 +20,7 @@ from meshport.dialects.istio.ambient_entries import (
     REFUSE,
     Entry,
     _readable,
+    entered,
     gateways,
     of_ambient_pods,
     of_input,
@@ -76,6 +77,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: 
             }.values(),
             key=lambda item: item.ref,
         )
+    if not half:
+        entered(ir, out, entries, stood)
     for entry in opened:
         past_ztunnel.fronting(ir, entry)
     closed = {id(workload) for entry in entries if entry.action == "ALLOW" for workload in entry.members}

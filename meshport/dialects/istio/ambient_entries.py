@@ -10,7 +10,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES
 from meshport.dialects.istio import waypoints
 from meshport.dialects.istio.rules import deep, held
-from meshport.dialects.istio.waypoints import CLASS, FOR, USE, Waypoint, Waypoints, is_gateway, is_waypoint
+from meshport.dialects.istio.waypoints import CLASS, ENTERING, FOR, USE, Waypoint, Waypoints, is_gateway, is_waypoint
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src, sources
@@ -286,6 +286,34 @@ def gateways(
             services=", ".join(map(str, services)), waypoint=f"{namespace}/{name}",
         )  # fmt: skip
     return names
+
+
+def entered(ir: IR, out: Output, entries: list[Entry], stood: Waypoints | None) -> None:
+    """Lead gateways through the waypoints of the Services whose pods admit nobody else now; else they go past them and are refused."""
+    if not ir.gateways and not any(map(is_gateway, ir.world.workloads)):
+        return
+    from_gates = {
+        backend.service.value
+        for routes in ir.routes
+        if any(gate.value != "mesh" for gate in routes.gateways)
+        for rule in routes.rules
+        for backend in rule.backends
+        if backend.service is not None
+    }
+    policed: dict[Ref, Src] = {}
+    for entry in entries:
+        for service in entry.services:
+            if stood is None or service.ref not in stood.behind:
+                policed[service.ref] = policed.get(service.ref, NOWHERE) | entry.src
+    for ref, src in policed.items():
+        changed = out.change(ir.world.services[ref].document, group=f"service {ref.name}", rank=STAGE_SERVICES)
+        changed.set(("metadata", "labels", ENTERING), "true", src)
+        for one in ir.routes if ref in from_gates else ():
+            if one.mesh and one.rules and not one.problem and one.service is not None and one.service.value == ref:
+                out.finding(
+                    "MP135", one.ref.src, disposition=None, document=one.document, affects=(Affected(ref.namespace, ref.name),),
+                    feature="membership.waypoint", service=str(ref), object=f"{one.kind} {one.ref.value}",
+                )  # fmt: skip
 
 
 def _joinable(ir: IR, out: Output, options: Options, stood: Waypoints, gate: Waypoint | None, services: list[Ref]) -> bool:

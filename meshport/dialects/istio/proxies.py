@@ -9,7 +9,7 @@ from typing import Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_NAMESPACES, STAGE_WORKLOADS, strip
 from meshport.dialects.output import Output
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 from meshport.effective.proxies import settings
 from meshport.errors import InputError
 from meshport.findings import Affected

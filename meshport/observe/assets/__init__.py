@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from meshport.documents.forms import form_of
-from meshport.documents.read import plain
+from meshport.documents.segments import plain
 from meshport.errors import InputError
 from meshport.observe.assets import adapter, canaries, dashboards, gates, monitors, rollouts, rules, ruletests
 from meshport.observe.assets.queries import Queries, say
