@@ -409,9 +409,9 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
-_BEYOND = ("MP148", "MP190", "MP763")
-"""Findings of requests that are let in where no proxy of the pods stands, or from callers that show another account, and of those that the network stops on
-their way through a waypoint, so that no access of theirs is compared."""
+_BEYOND = ("MP122", "MP148", "MP185", "MP186", "MP187", "MP190", "MP191", "MP194", "MP763")
+"""Findings of requests that are let in where no proxy of the pods stands, or from callers that show another account, and of those that network policy beside
+the mesh lets in or stops, at the pods or on their way through a waypoint, so that no access of theirs is compared."""
 _NO_REQUESTS = ("MP143", "MP261", "MP292")
 """Findings of what proxies ask of their control plane, of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}
