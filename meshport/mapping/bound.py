@@ -242,7 +242,7 @@ class Bound:
 
     def _within_limits(self, number: int, document: Document, kind: Kind) -> bool:
         """Whether the API server takes all values of an object."""
-        found = breaches(document.value, kind)
+        found = breaches(document.value, kind, self.dialects)
         for breach in found:
             listed = leaves_of(nearest(document.leaves, breach.path)) if breach.path else document.leaves.get("kind")
             place = f"{dotted(breach.path)}: " if breach.path else ""

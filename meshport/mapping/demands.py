@@ -4,18 +4,22 @@ one value, and what the webhooks of Istio (pkg/config/validation) and Linkerd re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from meshport.mapping import demands_istio, demands_istio_traffic
+from meshport.mapping import demands_istio, demands_istio_traffic, demands_routes
 from meshport.mapping.shapes import Demand, Path, Refusal, at, maps, texts, unread
 
 
-def demands(value: dict[str, Any], group: str, kind: str) -> Iterator[Refusal]:
-    """Why a cluster refuses an object of this kind; nothing where no demand is known."""
+def demands(value: dict[str, Any], group: str, kind: str, meshes: Collection[str] = ()) -> Iterator[Refusal]:
+    """Why a cluster with these meshes refuses an object of this kind; nothing where no demand is known."""
     for rule in _RULES.get((group, kind), ()):
         yield from rule(value)
+    if kind in ("HTTPRoute", "GRPCRoute") and group == "gateway.networking.k8s.io":
+        yield from demands_routes.expressions(value, meshes)
+    if "linkerd" in meshes:
+        yield from demands_routes.linkerd(value, group, kind)
 
 
 # -- Gateway API

@@ -281,6 +281,8 @@ def _twice(value: dict[str, Any]) -> Iterator[Refusal]:
 
 
 _SHARES = (("fault", "abort", "percentage"), ("fault", "delay", "percentage"), ("mirrorPercentage",), ("mirrors", "[]", "percentage"))
+LONGEST = 1024
+"""Bytes of a regular expression."""
 _TEXTS = (
     *((name,) for name in ("uri", "scheme", "method", "authority")), *((name, "*") for name in ("headers", "withoutHeaders", "queryParams")),
 )  # fmt: skip
@@ -295,8 +297,17 @@ def _rule(rule: dict[str, Any]) -> Iterator[Refusal]:
     for steps in _TEXTS:
         for path, text in maps(rule, "match", "[]", *steps):
             for name in ("prefix", "regex"):
-                if text.get(name) == "":
+                if text.get(name) == "" and (name, steps) != ("prefix", ("uri",)):
                     yield (*path, name), f"{name} is empty"
+            if text.get("regex") != "*" or steps[0] != "withoutHeaders":  # there it asks for presence
+                yield from _expression(text.get("regex"), (*path, "regex"))
+    for steps in (("corsPolicy", "allowOrigins", "[]", "regex"), ("rewrite", "uriRegexRewrite", "match")):
+        for path, expression in at(rule, *steps):
+            yield from _expression(expression, path)
+    for path, rewrite in maps(rule, "rewrite", "uriRegexRewrite"):
+        for name in ("match", "rewrite"):
+            if not rewrite.get(name):
+                yield (*path, *((name,) if name in rewrite else ())), f"{name} is missing"
     for steps in (("match", "[]", "headers", "*"), ("match", "[]", "withoutHeaders", "*")):
         for path, _ in at(rule, *steps):
             if not str(path[-1]).startswith("@request.auth.claims") and not re.fullmatch(r"[-_A-Za-z0-9]+", str(path[-1])):
@@ -322,6 +333,16 @@ def _rule(rule: dict[str, Any]) -> Iterator[Refusal]:
         for side in ("request", "response"):
             for path, name in texts(rule, *start, "headers", side, "remove", "[]"):
                 yield from _kept_header(path, name, authority=False)
+
+
+def _expression(text: Any, path: Path) -> Iterator[Refusal]:
+    """What the webhook refuses of an expression: it compiles each one, and takes none of more than 1024 bytes (validateStringRegexp)."""
+    from meshport.values.regex import refused
+
+    if isinstance(text, str) and text:
+        why = "it is longer than 1024 bytes" if len(text.encode()) > LONGEST else refused(text)
+        if why is not None:
+            yield path, f"{text[:60]!r} is no regular expression that Istio takes ({why})"
 
 
 def _kept_header(path: Path, name: str, *, authority: bool) -> Iterator[Refusal]:

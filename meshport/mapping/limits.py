@@ -6,7 +6,7 @@ An object that breaks one of these is refused as a whole, in every release that 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -39,11 +39,11 @@ class Breach:
     why: str
 
 
-def breaches(value: dict[str, Any], kind: Kind) -> list[Breach]:
-    """Each demand of its kind that an object does not meet, in the order of the paths."""
+def breaches(value: dict[str, Any], kind: Kind, meshes: Collection[str] = ()) -> list[Breach]:
+    """Each demand of its kind, and of the webhooks of these meshes, that an object does not meet, in the order of the paths."""
     root = _limits(kind.dialect, kind.group, kind.name)
     found = list(_below(value, root, ())) if root is not None else []
-    return found + [Breach(path, why) for path, why in demands(value, kind.group, kind.name)]
+    return found + [Breach(path, why) for path, why in demands(value, kind.group, kind.name, meshes)]
 
 
 @lru_cache(maxsize=64)

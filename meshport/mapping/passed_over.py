@@ -44,17 +44,11 @@ def _conditions(condition: Any, path: Path) -> Iterator[tuple[Path, dict[str, An
 
 
 def _expression(text: Any, path: Path) -> Iterator[PassedOver]:
-    from meshport.values.language import Language
-    from meshport.values.problems import LanguageTooLarge, ValueProblem
+    from meshport.values.regex import refused
 
-    if isinstance(text, str):
-        try:
-            Language.regex(text.strip(), "rust")
-        except LanguageTooLarge:
-            return
-        except ValueProblem as error:
-            why = f"{text!r} is no regular expression, and the proxy leaves the condition out without a word ({error})"
-            yield PassedOver(path, why, "Write an expression of RE2.", "error")
+    if isinstance(text, str) and (found := refused(text.strip(), "rust")) is not None:
+        why = f"{text!r} is no regular expression, and the proxy leaves the condition out without a word ({found})"
+        yield PassedOver(path, why, "Write an expression of RE2.", "error")
 
 
 def _statuses(status: Any, path: Path) -> Iterator[PassedOver]:

@@ -15,10 +15,12 @@ class ValueProblem(MeshportError, ValueError):
 
 
 class UnsupportedRegex(ValueProblem):
-    """A regular expression that is invalid in its flavour or says what no automaton here can; `construct` names the part, e.g. `(?=`."""
+    """A regular expression that is invalid in its flavour or says what no automaton here can; `construct` names the part, e.g. `(?=`. `taken` says that
+    its engine takes it, or may."""
 
-    def __init__(self, construct: str, why: str, column: int | None = None) -> None:
+    def __init__(self, construct: str, why: str, column: int | None = None, *, taken: bool = False) -> None:
         self.construct = construct
+        self.taken = taken
         super().__init__(f"regular expression uses {construct}: {why}", column)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from meshport.values import _grammar, charset, unicode_classes
 from meshport.values.charset import Charset
-from meshport.values.problems import LanguageTooLarge, UnsupportedRegex
+from meshport.values.problems import LanguageTooLarge, UnsupportedRegex, ValueProblem
 from meshport.values.terms import EMPTY, NOTHING, Cat, Chars, Rep, Term, any_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,20 @@ def parse(pattern: str, flavour: Flavour = "re2") -> Term:
     if pattern.count("(") > DEEPEST and _depth(pattern) > DEEPEST:
         raise LanguageTooLarge(f"the expression nests more than {DEEPEST} groups")
     tree = _grammar.parse("regex", pattern, "a regular expression")
-    return _Walk(flavour).alternatives(_tree(tree.children[0]), True, True, _Flags())
+    return _Walk(flavour, pattern).alternatives(_tree(tree.children[0]), True, True, _Flags())
+
+
+def refused(pattern: str, flavour: Flavour = "re2") -> str | None:
+    """Why the engine of a flavour takes no such expression; None where it takes it, or where that cannot be told."""
+    try:
+        parse(pattern, flavour)
+    except LanguageTooLarge:
+        return None
+    except UnsupportedRegex as error:
+        return None if error.taken else str(error)
+    except ValueProblem as error:
+        return str(error)
+    return None
 
 
 def _depth(pattern: str) -> int:
@@ -73,7 +86,7 @@ class _Flags:
         self.fold = fold
         self.newline = newline
 
-    def changed(self, text: str, column: int) -> _Flags:
+    def changed(self, text: str, column: int, rust: bool) -> _Flags:
         new = _Flags(self.fold, self.newline)
         on = True
         for char in text:
@@ -84,13 +97,14 @@ class _Flags:
             elif char == "s":
                 new.newline = on
             elif char != "U":  # swaps greedy and lazy: the same language
-                raise UnsupportedRegex(f"(?{text})", f"the flag {char!r} is not read here", column)
+                raise UnsupportedRegex(f"(?{text})", f"the flag {char!r} is not read here", column, taken=char == "m" or (rust and char in "xuR"))
         return new
 
 
 class _Walk:
-    def __init__(self, flavour: Flavour) -> None:
+    def __init__(self, flavour: Flavour, text: str) -> None:
         self.rust = flavour == "rust"
+        self.text = text
 
     def alternatives(self, tree: Tree[Token], first: bool, last: bool, flags: _Flags) -> Term:
         parts: list[Term] = []
@@ -108,9 +122,12 @@ class _Walk:
             at_end = last and (not solid or number >= solid[-1])
             if item.data == "flags":
                 token = _token(item)
-                flags = flags.changed(str(token)[2:-1], _column(token))
+                flags = flags.changed(str(token)[2:-1], _column(token), self.rust)
             elif item.data == "anchor":
                 self.anchor(_token(item), at_start, at_end)
+            elif item.data == "idle":
+                count = _leaf(item.children[1])
+                raise UnsupportedRegex(str(count), "nothing is repeated that takes a character", _column(count), taken=True)
             elif item.data == "repeated":
                 parts.append(self.repeated(item, flags))
             else:
@@ -121,14 +138,14 @@ class _Walk:
         text = str(token)
         if text in ("^", "\\A"):
             if not at_start:
-                raise UnsupportedRegex(text, "an anchor may stand only at the start", _column(token))
+                raise UnsupportedRegex(text, "an anchor may stand only at the start", _column(token), taken=True)
         elif text in ("$", "\\z"):
             if not at_end:
-                raise UnsupportedRegex(text, "an anchor may stand only at the end", _column(token))
+                raise UnsupportedRegex(text, "an anchor may stand only at the end", _column(token), taken=True)
         elif text in ("\\b", "\\B"):
-            raise UnsupportedRegex(text, "a word boundary looks at the characters around it", _column(token))
+            raise UnsupportedRegex(text, "a word boundary looks at the characters around it", _column(token), taken=True)
         else:
-            raise UnsupportedRegex(text, "no such escape in RE2 and Rust alike", _column(token))
+            raise UnsupportedRegex(text, "no such escape in RE2 and Rust alike", _column(token), taken=self.rust and text in ("\\<", "\\>"))
 
     def repeated(self, item: Tree[Token], flags: _Flags) -> Term:
         count = _leaf(item.children[1])
@@ -141,7 +158,7 @@ class _Walk:
         else:
             least, most, mark = int(text[0] == "+"), 1 if text[0] == "?" else None, text[1:]
         if mark not in ("", "?"):
-            raise UnsupportedRegex(text, "quantifiers are stacked (possessive in other engines)", _column(count))
+            raise UnsupportedRegex(text, "quantifiers are stacked (possessive in other engines)", _column(count), taken=self.rust)
         if most is not None and most < least:
             raise UnsupportedRegex(text, "the lower bound is above the upper one", _column(count))
         if not self.rust and max(least, most or 0) > 1000:
@@ -178,7 +195,7 @@ class _Walk:
         if text == "(" or text.endswith(">"):
             return flags
         if text.endswith(":"):
-            return flags.changed(text[2:-1], _column(token))
+            return flags.changed(text[2:-1], _column(token), self.rust)
         raise UnsupportedRegex(text, "no such group in RE2 and Rust alike", _column(token))
 
     def charclass(self, tree: Tree[Token], flags: _Flags) -> Term:
@@ -186,7 +203,7 @@ class _Walk:
         chars: Charset = charset.of("]") if str(opening).endswith("]") else charset.NO_CHARS
         texts = "".join(str(_token(_tree(member))) for member in members)
         if self.rust and (construct := next((op for op in ("&&", "--", "~~") if op in texts), None)):
-            raise UnsupportedRegex(construct, "set operations inside a class are Rust's alone and not read here", None)
+            raise UnsupportedRegex(construct, "set operations inside a class are Rust's alone and not read here", None, taken=True)
         for member in members:
             chars = charset.union(chars, self.member(_tree(member), flags))
         chars = _folded(chars, flags)
@@ -211,7 +228,7 @@ class _Walk:
                 raise UnsupportedRegex(text, "the range runs backwards", _column(token))
             return ((low, high),)
         if self.rust and text == "[":
-            raise UnsupportedRegex("[", "Rust reads a nested class here; escape the bracket", _column(token))
+            raise UnsupportedRegex("[", "Rust reads a nested class here; escape the bracket", _column(token), taken=True)
         return charset.of(text)
 
     def point(self, text: str, token: Token) -> int:
@@ -228,7 +245,7 @@ class _Walk:
             chars = _folded(chars, flags)
             return charset.complement(chars) if letter.isupper() else chars
         if letter in "pP":
-            raise UnsupportedRegex(text, "Unicode property classes are not read here", column)
+            raise UnsupportedRegex(text, "Unicode property classes are not read here", column, taken=True)
         if letter in _CONTROL:
             return charset.of(chr(_CONTROL[letter]))
         if letter == "x" or (letter == "u" and self.rust):
@@ -238,7 +255,8 @@ class _Walk:
                 raise UnsupportedRegex(text, "not a code point", column)
             return _folded(charset.of(chr(value)), flags)
         if letter.isdigit():
-            raise UnsupportedRegex(text, "a back reference (or an octal escape)", column)
+            octal = not self.rust and (letter == "0" or (letter in "1234567" and self.text[column + 1 : column + 2] in tuple("01234567")))
+            raise UnsupportedRegex(text, "a back reference (or an octal escape)", column, taken=octal)
         if letter.isascii() and not letter.isalnum() and letter.isprintable() and not (self.rust and letter in "<>"):
             return charset.of(letter)
         raise UnsupportedRegex(text, "no such escape", column)

@@ -12,9 +12,8 @@ from typing import Any
 
 from meshport.dialects.cilium.peers import ENTITIES
 from meshport.effective.networks import covers
-from meshport.values.language import Language
 from meshport.values.ports import is_number
-from meshport.values.problems import LanguageTooLarge, ValueProblem
+from meshport.values.regex import refused as no_expression
 
 SECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny")
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ANY", "VRRP", "IGMP", "GRE", "IPIP", "IPV6", "ESP", "AH")
@@ -173,12 +172,8 @@ def _http(element: dict[str, Any]) -> Iterator[Refusal]:
     for key in ("path", "method"):
         text = element.get(key)
         if isinstance(text, str) and text:
-            try:
-                Language.regex(text, "re2")
-            except LanguageTooLarge:
-                continue
-            except ValueProblem as error:
-                yield Refusal(f"{text!r} is no regular expression ({error})", (key,))
+            if (why := no_expression(text)) is not None:
+                yield Refusal(f"{text!r} is no regular expression ({why})", (key,))
         elif text is not None and not isinstance(text, str):
             yield Refusal(f"{key} is no text", (key,))
     for index, match in _dicts(element.get("headerMatches")):

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from meshport.ir.authorization import Pattern
 from meshport.values.language import BARE_PATHS, TEXT, Language
-from meshport.values.problems import ValueProblem
+from meshport.values.problems import UnsupportedRegex, ValueProblem
 from meshport.values.search import finds_whole
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
@@ -51,12 +51,12 @@ def _key(pattern: Pattern | None, world: Language) -> str:
     found = language(pattern)
     try:
         if found is None:
-            return f"regex {pattern.text}"
+            return f"regex {full_regex(pattern)}"
         if world is BARE_PATHS and every_path(pattern):
             return ""
         return found.key(world)
     except ValueProblem:
-        return f"{pattern.kind} {pattern.text}"
+        return f"{pattern.kind} {bare(pattern.text) if pattern.kind == 'regex' else pattern.text}"
 
 
 _ROOT = Language.prefix("/") & BARE_PATHS
@@ -232,6 +232,8 @@ def spans(regex: str) -> bool:
     """Whether Linkerd, which takes the leftmost first match and wants it to be the whole text, takes every text of the expression."""
     try:
         return finds_whole(regex)
+    except UnsupportedRegex as error:
+        return error.taken and regex.endswith("$") and not regex.endswith("\\$") and len(top_level(regex)) == 1
     except ValueProblem:
         return False
 

@@ -217,7 +217,10 @@ class _VirtualService:
                 index += 1
         refused = any(routes.port is None and routes.unmatched == "refuse" for routes in self.found)  # on every port, what no rule takes
         if by_port and not forwards and not refused:
-            self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
+            index += self._rule(obj, index, RouteRule("other", (), (), src=src), replace(first, port=None), False)
+        if not index:  # every rule is left out, so that no request meets one; Istio takes no object without a rule
+            obj.set(("spec", "http", 0, "name"), "none", src)
+            obj.set(("spec", "http", 0, "directResponse", "status"), 404, src)
         self._of_bytes()
 
     def _of_bytes(self) -> None:

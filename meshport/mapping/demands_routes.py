@@ -1,0 +1,42 @@
+"""What a mesh refuses of routes of the Gateway API that their CRDs take: Linkerd's webhook reads every route of the cluster
+(policy-controller/runtime/src/admission.rs in linkerd/linkerd2), and no proxy takes a regular expression that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from meshport.mapping.shapes import Refusal, at, maps
+
+_ROUTES = ("HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute")
+_GROUPS = ("gateway.networking.k8s.io", "policy.linkerd.io")
+_PLACES = (("path",), ("method",), ("headers", "[]"), ("queryParams", "[]"))
+
+
+def expressions(value: dict[str, Any], meshes: Collection[str]) -> Iterator[Refusal]:
+    """Expressions that the engine of a mesh does not take; where no mesh is known, those that none takes. Linkerd matches with Rust's, the others with RE2."""
+    from meshport.values.regex import refused
+
+    engines = ("rust",) if "linkerd" in meshes else ("re2",) if {"istio", "cilium"} & set(meshes) else ("re2", "rust")
+    for steps in _PLACES:
+        for path, match in maps(value, "spec", "rules", "[]", "matches", "[]", *steps):
+            members = ("value", "service", "method") if match.get("type") == "RegularExpression" else ()
+            for member in members:
+                text = match.get(member)
+                why = [refused(text, engine) for engine in engines] if isinstance(text, str) else [None]
+                if all(why):
+                    yield (*path, member), f"{text!r} is no regular expression ({why[0]})"
+
+
+def linkerd(value: dict[str, Any], group: str, kind: str) -> Iterator[Refusal]:
+    """What Linkerd's webhook refuses of a route, whoever reads it."""
+    if kind not in _ROUTES or group not in _GROUPS:
+        return
+    if group == _GROUPS[1]:
+        yield from expressions(value, ("linkerd",))
+    for path, parent in maps(value, "spec", "parentRefs", "[]"):
+        if parent.get("kind") == "EgressNetwork" and parent.get("group") == _GROUPS[1] and parent.get("port") is None:
+            yield path, "an EgressNetwork is named without a port"
+    for path, rules in at(value, "spec", "rules"):
+        if kind in ("TLSRoute", "TCPRoute") and isinstance(rules, list) and len(rules) != 1:
+            yield path, f"a {kind} has one rule, and this one {len(rules)}"
