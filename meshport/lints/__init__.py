@@ -12,15 +12,19 @@ from meshport.ir.model import IR, Loss
 from meshport.lints import (
     api,
     cilium,
+    cilium_opened,
+    cilium_references,
     cilium_selectors,
     deprecated,
     istio,
     istio_edges,
     istio_policies,
+    istio_references,
     istio_routing,
     istio_workloads,
     linkerd,
     linkerd_policies,
+    linkerd_references,
     linkerd_routes,
     linkerd_values,
     metadata,
@@ -34,9 +38,9 @@ from meshport.mapping.table import Table
 
 _OF_MESH = {"istio": istio.review, "linkerd": linkerd.review}
 _KNOWING: dict[str, tuple[Callable[[Review, Inventory], None], ...]] = {
-    "istio": (istio_routing.review, istio_workloads.review, istio_policies.review, istio_edges.review),
-    "linkerd": (linkerd_policies.review, linkerd_routes.review, linkerd_values.review),
-    "cilium": (cilium.review, cilium_selectors.review),
+    "istio": (istio_routing.review, istio_workloads.review, istio_policies.review, istio_references.review, istio_edges.review),
+    "linkerd": (linkerd_policies.review, linkerd_references.review, linkerd_routes.review, linkerd_values.review),
+    "cilium": (cilium.review, cilium_selectors.review, cilium_opened.review, cilium_references.review),
 }
 
 

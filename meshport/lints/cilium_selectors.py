@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from meshport.dialects.installation import said
 from meshport.ir.base import Selector
@@ -19,14 +18,12 @@ _NAMESPACE = ("io.kubernetes.pod.namespace", "k8s:io.kubernetes.pod.namespace", 
 
 def review(review: Review, known: Inventory) -> None:
     """What selects other pods than it looks like, and names that nobody resolves."""
-    policies = list(review.of(*POLICIES, group="cilium.io"))
-    for policy in policies:
+    for policy in review.of(*POLICIES, group="cilium.io"):
         for spec in specs_of(policy):
             _subject(review, known, policy, spec)
             _needs(review, policy, spec)
             _names(review, known, policy, spec)
             _service_ports(review, known, policy, spec)
-    _past(review, known, policies)
     for config in review.of("CiliumEnvoyConfig", group="cilium.io"):
         _envoy(review, known, config)
 
@@ -172,60 +169,7 @@ def _service_ports(review: Review, known: Inventory, policy: Manifest, spec: Pat
                     break
 
 
-# -- rules past rules
-
-
-def _past(review: Review, known: Inventory, policies: list[Manifest]) -> None:
-    """A rule that opens a port for the same peers without looking at requests makes HTTP rules for them idle."""
-    wide: dict[str, list[tuple[Manifest, Any, str, set[str], Path]]] = {}
-    for policy in policies:
-        for spec in specs_of(policy):
-            for path, rule in rules_of(policy, spec, "ingress"):
-                peers = _peers(rule)
-                numbers = _numbers(policy, path, seven=False)
-                if numbers:
-                    wide.setdefault(known.home(policy), []).append((policy, policy.get(*spec, "endpointSelector"), peers, numbers, path))
-    for policy in policies:
-        for spec in specs_of(policy):
-            for path, rule in rules_of(policy, spec, "ingress"):
-                numbers = _numbers(policy, path, seven=True)
-                for other, subject, peers, opened, place in wide.get(known.home(policy), ()) if numbers else ():
-                    same = subject in ({}, policy.get(*spec, "endpointSelector"))
-                    covered = numbers & opened if "*" not in opened else numbers
-                    if same and covered and (peers in ("everybody", _peers(rule))) and (other is not policy or place != path):
-                        what = f"port {names(sorted(covered))} without a look at requests, for the same peers or more"
-                        review.say(
-                            "MP094", policy, (*path, "toPorts"), wide=str(other) if other is not policy else "another rule of it", what=what
-                        )
-
-
-def _peers(rule: dict[str, Any]) -> str:
-    entities = rule.get("fromEntities")
-    own = {key: value for key, value in rule.items() if key.startswith("from")}
-    if not own or (isinstance(entities, list) and "all" in entities):
-        return "everybody"
-    return repr(sorted(own.items(), key=lambda item: item[0]))
-
-
-def _numbers(policy: Manifest, path: Path, *, seven: bool) -> set[str]:
-    """The ports of a rule with HTTP rules, or without any; `*` for all."""
-    listed = policy.each(*path, "toPorts")
-    if not listed:
-        return set() if seven or policy.get(*path, "icmps") or not _opens(policy, path) else {"*"}
-    found: set[str] = set()
-    for place, item in listed:
-        http = policy.get(*place, "rules", "http")
-        if isinstance(item, dict) and bool(http) == seven and (seven or not policy.get(*place, "rules")):
-            found |= {
-                str(port.get("port")) for _, port in policy.each(*place, "ports") if isinstance(port, dict) and not port.get("endPort")
-            }
-    return found
-
-
-def _opens(policy: Manifest, path: Path) -> bool:
-    """Whether a rule without ports lets anything through: `{}` selects nobody."""
-    rule = policy.mapping(*path)
-    return any(value for key, value in rule.items() if key.startswith("from"))
+# -- names
 
 
 def _envoy(review: Review, known: Inventory, config: Manifest) -> None:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from meshport.effective.access import Access
 from meshport.effective.covered import rule_covers
 from meshport.ir.authorization import Policy
+from meshport.ir.base import Fact
 from meshport.ir.world import Service, Workload
 from meshport.lints.inventory import Inventory, ambient, text_of
 from meshport.lints.manifests import Manifest, Path, Review, names
@@ -29,7 +31,7 @@ def review(review: Review, known: Inventory) -> None:
         _targets(review, known, policy)
     for policy in review.of("AuthorizationPolicy", group="security.istio.io"):
         _ports(review, known, policy)
-        _negated(review, policy)
+        _negated(review, known, policy)
         _patterns(review, policy)
     for policy in review.of("PeerAuthentication", group="security.istio.io"):
         _port_level(review, known, policy)
@@ -83,12 +85,12 @@ def _target(review: Review, known: Inventory, policy: Manifest, place: Path, kin
         service, namespace = known.service(home, name), known.world.namespaces.get(home)
         if service is None or (namespace is None and _WAYPOINT not in service.labels):
             return
-        if _waypoint_of(known, service) is None:
+        if waypoint_of(known, service) is None:
             why = f"Service {service.ref} uses no waypoint, and nothing else reads a policy with targetRefs to a Service"
             review.say("MP080", policy, place, why=why, remedy=f"Label the Service or its namespace with {_WAYPOINT}.")
 
 
-def _waypoint_of(known: Inventory, service: Service) -> tuple[str, str] | None:
+def waypoint_of(known: Inventory, service: Service) -> tuple[str, str] | None:
     """Namespace and name of the waypoint that a Service's labels, or those of its namespace, name."""
     namespace = known.world.namespaces.get(service.ref.namespace)
     labels = service.labels if _WAYPOINT in service.labels else namespace.labels if namespace is not None else {}
@@ -105,18 +107,18 @@ def _waypoints(review: Review, known: Inventory) -> None:
     ]
     said: set[int] = set()
     for service in known.world.services.values() if allows else ():
-        gate = _waypoint_of(known, service)
+        gate = waypoint_of(known, service)
         if gate is None or not known.has("Gateway", *gate) or not ambient(review, service.ref.namespace):
             continue
         for pod in known.selected(service.ref.namespace, dict(service.selector)) if service.selector else ():
-            over = [policy for policy in allows if known.space(policy) in ("", pod.ref.namespace) and pod in _chosen(known, policy)]
+            over = [policy for policy in allows if known.space(policy) in ("", pod.ref.namespace) and pod in chosen(known, policy)]
             named = [policy for policy in over if policy.each("spec", "rules")]
             if not named or any(_admits(policy, *gate) for policy in over):
                 continue
             policy = named[0]
             if policy.number not in said:
                 said.add(policy.number)
-                place = next((path for path, _, _ in _sources(policy)), ("spec", "rules"))
+                place = next((path for path, _, _ in sources_of(policy)), ("spec", "rules"))
                 waypoint = "/".join(gate)
                 review.say("MP083", policy, place, service=str(service.ref), waypoint=waypoint, namespace=gate[0], name=gate[1])
 
@@ -151,7 +153,7 @@ def _begins(pattern: str, account: str) -> bool:
 # -- ports
 
 
-def _chosen(known: Inventory, policy: Manifest) -> list[Workload]:
+def chosen(known: Inventory, policy: Manifest) -> list[Workload]:
     return known.selected(known.space(policy), policy.mapping("spec", "selector", "matchLabels"))
 
 
@@ -178,7 +180,7 @@ def _listens(known: Inventory, pods: list[Workload], number: int) -> bool:
 
 def _ports(review: Review, known: Inventory, policy: Manifest) -> None:
     """Ports of a policy are those of the container; what is asked of a request is never true of a port that carries none."""
-    pods = _chosen(known, policy)
+    pods = chosen(known, policy)
     if not pods:
         return
     for at, text in _numbers(policy):
@@ -210,7 +212,7 @@ def _numbers(policy: Manifest) -> Iterator[tuple[Path, Any]]:
                     yield from policy.each(*place, key)
 
 
-def _asked(policy: Manifest, rule: Path) -> Path | None:
+def _asked(policy: Manifest, rule: Path, words: str = "request.") -> Path | None:
     """Where the callers or conditions of a rule ask for something of a request."""
     for place, item in policy.each(*rule, "from"):
         source = item.get("source") if isinstance(item, dict) else None
@@ -219,9 +221,14 @@ def _asked(policy: Manifest, rule: Path) -> Path | None:
                 if source.get(key):
                     return (*place, "source", key)
     for place, item in policy.each(*rule, "when"):
-        if isinstance(item, dict) and str(item.get("key")).startswith("request."):
+        if isinstance(item, dict) and str(item.get("key")).startswith(words):
             return (*place, "key")
     return None
+
+
+def asked_of_token(policy: Manifest, rule: Path) -> Path | None:
+    """Where the callers or conditions of a rule ask for what a token says."""
+    return _asked(policy, rule, "request.auth.")
 
 
 def _say_plain(review: Review, known: Inventory, policy: Manifest, pods: list[Workload], numbers: list[int], place: Path | None) -> None:
@@ -231,7 +238,7 @@ def _say_plain(review: Review, known: Inventory, policy: Manifest, pods: list[Wo
         review.say("MP088", policy, place, ports=text_of(plain), what=what)
 
 
-def _sources(policy: Manifest) -> Iterator[tuple[Path, str, Any]]:
+def sources_of(policy: Manifest) -> Iterator[tuple[Path, str, Any]]:
     """Each member of each source that a policy names, with its place."""
     for path, _ in policy.each("spec", "rules"):
         for place, item in policy.each(*path, "from"):
@@ -262,7 +269,7 @@ def _without_requests(known: Inventory, pods: list[Workload], numbers: list[int]
 
 
 def _port_level(review: Review, known: Inventory, policy: Manifest) -> None:
-    pods = _chosen(known, policy)
+    pods = chosen(known, policy)
     for key in policy.mapping("spec", "portLevelMtls"):
         if is_number(str(key)) and pods:
             _service_number(review, known, policy, ("spec", "portLevelMtls", key), pods, int(key))
@@ -271,7 +278,7 @@ def _port_level(review: Review, known: Inventory, policy: Manifest) -> None:
 # -- callers and patterns
 
 
-def _negated(review: Review, policy: Manifest) -> None:
+def _negated(review: Review, known: Inventory, policy: Manifest) -> None:
     """An allow for everybody but some is one for callers without identity, too."""
     if policy.get("spec", "action") not in (None, "ALLOW"):
         return
@@ -286,18 +293,17 @@ def _negated(review: Review, policy: Manifest) -> None:
                     "MP089",
                     policy,
                     (*place, "source", wanted[0]),
-                    severity=None if _plaintext(review, policy) else "info",
+                    severity=None if _plaintext(known, policy) else "info",
                     member=wanted[0],
                 )
 
 
-def _plaintext(review: Review, policy: Manifest) -> bool:
+def _plaintext(known: Inventory, policy: Manifest) -> bool:
     """Whether a PeerAuthentication of the bundle lets plaintext in where the policy holds."""
-    return any(
-        other.namespace in (policy.namespace, review.options.root_namespace)
-        and other.get("spec", "mtls", "mode") in ("PERMISSIVE", "DISABLE")
-        for other in review.of("PeerAuthentication", group="security.istio.io")
-    )
+    access = known.kept("access", lambda one: Access(one.review.ir, Fact("all-unauthenticated")))
+    pods = {id(pod) for pod in chosen(known, policy)}
+    modes = [item.mode(None) for item in access.workloads if id(item.workload) in pods] or [access.namespace_mode(known.home(policy))]
+    return any(mode.src and mode.value != "strict" for mode in modes)
 
 
 def _patterns(review: Review, policy: Manifest) -> None:
@@ -309,7 +315,7 @@ def _patterns(review: Review, policy: Manifest) -> None:
                     odd = _odd(key.lower().removeprefix("not"), text) if isinstance(text, str) else None
                     if odd is not None:
                         review.say("MP098", policy, at, what=odd[0], remedy=odd[1])
-    for place, key, _ in _sources(policy):
+    for place, key, _ in sources_of(policy):
         if key.lower().removeprefix("not") in ("principals", "namespaces", "requestprincipals"):
             for at, text in policy.each(*place):
                 if isinstance(text, str) and _inner_star(text):
@@ -353,7 +359,7 @@ def _inner_star(text: str) -> bool:
 def _unmeshed(review: Review, known: Inventory, policy: Manifest) -> None:
     """The mesh has nothing to say of pods without its proxy, nor of ports that go past it."""
     labels = policy.mapping("spec", "selector", "matchLabels")
-    pods = [pod for pod in _chosen(known, policy) if not _carries_proxy(review, pod)] if labels else []
+    pods = [pod for pod in chosen(known, policy) if not _carries_proxy(review, pod)] if labels else []
     if not pods:
         return
     path = ("spec", "selector", "matchLabels")

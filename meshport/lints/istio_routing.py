@@ -221,6 +221,9 @@ def _faults(review: Review, route: Manifest) -> None:
                     means="0 %",
                     instead="percentage.value",
                 )
+        for steps in (("fault", "delay", "percentage"), ("fault", "abort", "percentage"), ("mirrorPercentage",)):
+            if route.get(*path, *steps) == {}:
+                review.say("MP085", route, (*path, *steps), what=f"an empty {steps[-1]}", means="0 %", instead="value")
 
 
 def _destination_rule(review: Review, rule: Manifest) -> None:

@@ -174,17 +174,7 @@ def _limits(review: Review, known: Inventory) -> None:
 
 
 def _policy(review: Review, known: Inventory, policy: Manifest) -> None:
-    kind, name, home = policy.get("spec", "targetRef", "kind"), policy.get("spec", "targetRef", "name"), known.home(policy)
-    for path, ref in policy.each("spec", "requiredAuthenticationRefs"):
-        account = ref.get("name") if isinstance(ref, dict) and ref.get("kind") == "ServiceAccount" else None
-        space = str(ref.get("namespace") or home) if account is not None else ""
-        if (
-            account not in (None, "default")
-            and known.shows("ServiceAccount", space)
-            and not known.has("ServiceAccount", space, str(account))
-        ):
-            why = "the bundle has others of that namespace"
-            review.say("MP073", policy, (*path, "name"), what=f"the ServiceAccount {space}/{account}", why=why)
+    kind, name = policy.get("spec", "targetRef", "kind"), policy.get("spec", "targetRef", "name")
     if policy.get("spec", "requiredAuthenticationRefs") == []:
         what = "requiredAuthenticationRefs is empty, and so admits everybody, plaintext included"
         review.say(

@@ -145,7 +145,8 @@ def _retries(review: Review, manifest: Manifest) -> None:
         if isinstance(text, str) and not all(wanted.fullmatch(word) for word in text.split(",")):
             what = f"{key}: {text!r} is no list of " + ("statuses such as 5xx,429" if key.endswith("http") else "statuses of gRPC")
             remedy = "Write them with commas alone." if " " in text else "Mend the value."
-            review.say("MP098", manifest, ("metadata", "annotations", key), what=f"{what}; nothing is retried then", remedy=remedy)
+            outcome = "nothing is retried then" if manifest.kind == "Service" else "Linkerd's webhook refuses the whole object"
+            review.say("MP098", manifest, ("metadata", "annotations", key), what=f"{what}; {outcome}", remedy=remedy)
     idle = [key for key in _BOUND if key in notes]
     if idle and not any(key in notes for key in _CONDITIONS):
         what = f"{names(idle)} says how to retry, and nothing says what: no request is retried"

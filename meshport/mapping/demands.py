@@ -205,6 +205,9 @@ def _rates(value: dict[str, Any]) -> Iterator[Refusal]:
                 yield path, f"{rate} is no number of requests above 0"
             elif isinstance(total, int) and rate > total:
                 yield path, f"{rate} is more than the total of {total}"
+    for path, ref in maps(value, "spec", "overrides", "[]", "clientRefs", "[]"):
+        if ref.get("kind") != "ServiceAccount":
+            yield (*path, "kind"), f"a client is a ServiceAccount, and no {ref.get('kind')}"
 
 
 def _inside(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:

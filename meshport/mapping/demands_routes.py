@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from meshport.mapping.shapes import Refusal, at, maps
 
@@ -17,7 +17,9 @@ def expressions(value: dict[str, Any], meshes: Collection[str]) -> Iterator[Refu
     """Expressions that the engine of a mesh does not take; where no mesh is known, those that none takes. Linkerd matches with Rust's, the others with RE2."""
     from meshport.values.regex import refused
 
-    engines = ("rust",) if "linkerd" in meshes else ("re2",) if {"istio", "cilium"} & set(meshes) else ("re2", "rust")
+    engines: tuple[Literal["re2", "rust"], ...] = (
+        ("rust",) if "linkerd" in meshes else ("re2",) if {"istio", "cilium"} & set(meshes) else ("re2", "rust")
+    )
     for steps in _PLACES:
         for path, match in maps(value, "spec", "rules", "[]", "matches", "[]", *steps):
             members = ("value", "service", "method") if match.get("type") == "RegularExpression" else ()

@@ -97,7 +97,9 @@ class _Flags:
             elif char == "s":
                 new.newline = on
             elif char != "U":  # swaps greedy and lazy: the same language
-                raise UnsupportedRegex(f"(?{text})", f"the flag {char!r} is not read here", column, taken=char == "m" or (rust and char in "xuR"))
+                raise UnsupportedRegex(
+                    f"(?{text})", f"the flag {char!r} is not read here", column, taken=char == "m" or (rust and char in "xuR")
+                )
         return new
 
 

@@ -39,6 +39,18 @@ INGRESS = (
 ALL_OF_SHOP = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: dns, namespace: shop}\nspec: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53, protocol: UDP}]}]}\n"
 
 
+OF_KUBERNETES = (
+    ALL_OF_SHOP[: ALL_OF_SHOP.index("spec:")]
+    + "spec: {podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 8080}]}]}\n"
+)
+OFFICE = "---\n{apiVersion: cilium.io/v2, kind: CiliumCIDRGroup, metadata: {name: office}, spec: {externalCIDRs: [10.0.0.0/8]}}\n"
+POD = "---\napiVersion: v1\nkind: Pod\nmetadata: {name: users, namespace: shop, labels: {app: users}}\nspec: {containers: [{name: app, ports: [{name: http, containerPort: 8080}]}]}\n"
+ROUTE = (
+    "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r, namespace: shop}\n"
+    "spec: {parentRefs: [{group: '', kind: Service, name: users%s}], rules: [{backendRefs: [{name: users, port: 80}]}]}\n"
+)
+
+
 def many(count: int) -> str:
     return ", ".join(str(1000 + number) for number in range(count))
 
@@ -73,6 +85,13 @@ ROWS = [
     Row("5 HTTP on a node", "MP015", "spec.ingress[0].toPorts[0].rules.http[0].method",
         policy(f"nodeSelector: {{}}, ingress: [{{fromEntities: [world], {ports('8080 TCP', 'http: [{method: GET}]')}}}]", CLUSTERWIDE),
         policy(f"nodeSelector: {{}}, ingress: [{{fromEntities: [world], {ports('8080 TCP')}}}]", CLUSTERWIDE)),
+    Row("5 past it by Kubernetes", "MP094", "spec.ingress[0].toPorts[0].ports[0].port", seven("http: [{method: GET}]") + OF_KUBERNETES, seven("http: [{method: GET}]") + OF_KUBERNETES.replace("app: web", "app: ops")),
+    Row("5 past it for all of the cluster", "MP094", "spec.ingress[0].toPorts[0].ports[0].port",
+        seven("http: [{method: GET}]") + policy("endpointSelector: {}, ingress: [{fromEntities: [cluster]}]", CLUSTERWIDE, "b"),
+        seven("http: [{method: GET}]") + policy("endpointSelector: {}, ingress: [{fromEntities: [host]}]", CLUSTERWIDE, "b")),
+    Row("5 past it by a range", "MP094", "spec.ingress[0].toPorts[0].ports[0].port",
+        seven("http: [{method: GET}]") + users(f"ingress: [{{{FROM_WEB}, toPorts: [{{ports: [{{port: '8000', endPort: 9000}}]}}]}}]", "b"),
+        seven("http: [{method: GET}]") + users(f"ingress: [{{{FROM_WEB}, toPorts: [{{ports: [{{port: '8000', endPort: 9000, protocol: UDP}}]}}]}}]", "b")),
     Row("6 DNS on the way in", "MP015", "spec.ingress[0].toPorts[0].rules.dns[0].matchPattern", seven("dns: [{matchPattern: '*'}]", "53 ANY"), users(f"egress: [{DNS}]")),
     Row("6 DNS without a port", "MP015", "spec.egress[1].toPorts[0].rules.dns[0].matchPattern", out("{toPorts: [{rules: {dns: [{matchPattern: '*'}]}}]}"), users(f"egress: [{DNS}]")),
     Row("6 DNS on a range", "MP015", "spec.egress[1].toPorts[0].ports[0].endPort",
@@ -106,6 +125,7 @@ ROWS = [
     Row("13 requirements before their end", "MP082", "spec.ingress[0].fromRequires[0].matchLabels.a", users("ingress: [{fromRequires: [{matchLabels: {a: b}}]}]"), users(f"ingress: [{{{FROM_WEB}}}]"), "1.18"),
     Row("14 nodes without their labels", "MP099", "spec.ingress[0].fromNodes[0].matchLabels.a",
         users("ingress: [{fromNodes: [{matchLabels: {a: b}}]}]"), users("ingress: [{fromNodes: [{matchLabels: {a: b}}]}]") + "---\nnodeSelectorLabels: true\nkubeProxyReplacement: true\n"),
+    Row("15 a star in a name", "MP015", "spec.egress[1].toFQDNs[0].matchName", out("{toFQDNs: [{matchName: '*.example.com'}]}"), out("{toFQDNs: [{matchPattern: '*.example.com'}]}")),
     Row("15 names that nobody looks up", "MP092", "spec.egress[0].toFQDNs[0].matchName",
         users("egress: [{toFQDNs: [{matchName: a.example.com}]}, {toEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: kube-system}}], toPorts: [{ports: [{port: '53'}]}]}]"),
         out("{toFQDNs: [{matchName: a.example.com}]}")),
@@ -131,6 +151,14 @@ ROWS = [
         policy(f"endpointSelector: {{matchExpressions: [{{key: io.kubernetes.pod.namespace, operator: In, values: [pay, shop]}}]}}, ingress: [{{{FROM_WEB}}}]")),
     Row("19 Services beside ports", "MP098", "spec.egress[1].toServices[0].k8sService.serviceName",
         out(f"{{toServices: [{{k8sService: {{serviceName: users}}}}], {ports('80')}}}"), out("{toServices: [{k8sService: {serviceName: users}}]}"), "1.16"),
+    Row("19 a Service that is not there", "MP073", "spec.egress[1].toServices[0].k8sService.serviceName",
+        out("{toServices: [{k8sService: {serviceName: user, namespace: shop}}]}") + SERVICE, out("{toServices: [{k8sService: {serviceName: users, namespace: shop}}]}") + SERVICE),
+    Row("19 networks that are not there", "MP073", "spec.ingress[0].fromCIDRSet[0].cidrGroupRef",
+        users("ingress: [{fromCIDRSet: [{cidrGroupRef: offices}]}]") + OFFICE, users("ingress: [{fromCIDRSet: [{cidrGroupRef: office}]}]") + OFFICE),
+    Row("19 a port that no container has", "MP074", "spec.ingress[0].toPorts[0].ports[0].port",
+        users(f"ingress: [{{{FROM_WEB}, {ports('web TCP')}}}]") + POD, users(f"ingress: [{{{FROM_WEB}, {ports('http TCP')}}}]") + POD),
+    Row("a route for the clients of its namespace", "MP080", "spec.parentRefs[0].namespace", ROUTE % ", namespace: pay", ROUTE % ", namespace: shop"),
+    Row("a route before its time", "MP080", "spec.parentRefs[0].kind", ROUTE % "", "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}", "1.15"),
     Row("20 a deny alone", "MP070", "spec.ingressDeny[0].fromEndpoints[0].matchLabels.app",
         users(f"ingressDeny: [{{{FROM_WEB}}}]"), users(f"enableDefaultDeny: {{ingress: false}}, ingressDeny: [{{{FROM_WEB}}}]")),
     Row("20 opened for other pods", "MP070", "spec.ingressDeny[0].fromEndpoints[0].matchLabels.app",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import meshport
 import pytest
 from lint_helper import lint
 from test_istio_rows import TO, virtual
 from test_istio_rows import WORLD as OF_ISTIO
 from test_linkerd_rows import WORLD as OF_LINKERD
 from test_linkerd_rows import route
+
+import meshport
 
 AHEAD = "/(?!admin).*"
 AT_PATH = "{matches: [{path: {type: RegularExpression, value: '%s'}}], backendRefs: [{name: %s, port: 80}]}"
@@ -24,8 +25,14 @@ def _match(condition: str, more: str = "") -> str:
         (_match(f"uri: {{regex: '{AHEAD}'}}"), "spec.http[0].match[0].uri.regex"),
         (_match("headers: {x-user: {regex: '[a'}}"), "spec.http[0].match[0].headers.x-user.regex"),
         (_match("queryParams: {id: {regex: '(a)\\1'}}"), "spec.http[0].match[0].queryParams.id.regex"),
-        (_match("uri: {prefix: /}", ", corsPolicy: {allowOrigins: [{regex: 'https://(a'}]}"), "spec.http[0].corsPolicy.allowOrigins[0].regex"),
-        (_match("uri: {prefix: /}", ", rewrite: {uriRegexRewrite: {match: '(a', rewrite: b}}"), "spec.http[0].rewrite.uriRegexRewrite.match"),
+        (
+            _match("uri: {prefix: /}", ", corsPolicy: {allowOrigins: [{regex: 'https://(a'}]}"),
+            "spec.http[0].corsPolicy.allowOrigins[0].regex",
+        ),
+        (
+            _match("uri: {prefix: /}", ", rewrite: {uriRegexRewrite: {match: '(a', rewrite: b}}"),
+            "spec.http[0].rewrite.uriRegexRewrite.match",
+        ),
         (_match(f"uri: {{regex: '/{'a' * 1100}'}}"), "spec.http[0].match[0].uri.regex"),
     ],
     ids=["look-ahead", "half a class", "back reference", "an origin", "a rewrite", "too long"],
@@ -45,7 +52,13 @@ def test_what_re2_takes_is_no_mistake(pattern: str) -> None:
 
 @pytest.mark.parametrize(
     ("mesh", "pattern", "refused"),
-    [("linkerd", AHEAD, True), ("linkerd", "/a{b}", True), ("istio", "/a{b}", False), ("cilium", AHEAD, True), ("linkerd", "/a\\b.*", False)],
+    [
+        ("linkerd", AHEAD, True),
+        ("linkerd", "/a{b}", True),
+        ("istio", "/a{b}", False),
+        ("cilium", AHEAD, True),
+        ("linkerd", "/a\\b.*", False),
+    ],
 )
 def test_a_route_is_held_against_the_engine_of_its_mesh(mesh: str, pattern: str, refused: bool) -> None:
     name, world = ("users", OF_LINKERD) if mesh == "linkerd" else ("reviews", OF_ISTIO)

@@ -41,7 +41,7 @@ spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, p
 
 
 def _object(kind: str, spec: str, name: str = "a", namespace: str = "shop") -> str:
-    group = "security" if kind in ("AuthorizationPolicy", "PeerAuthentication") else "networking"
+    group = "security" if kind in ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication") else "networking"
     return f"---\napiVersion: {group}.istio.io/v1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{{spec}}}\n"
 
 
@@ -82,6 +82,16 @@ ALL_OF_MESH = authz("rules: [{from: [{source: {namespaces: [shop]}}]}]", "all")
 EDGE = "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: shop}\nspec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com]}]}\n"
 AT_EDGE = "hosts: [shop.example.com], gateways: [edge]"
 
+FOR_ADDRESSES = WAYPOINT.replace("namespace: shop}", "namespace: shop, labels: {istio.io/waypoint-for: workload}}")
+NOT_B = "from: [{source: {notPrincipals: [cluster.local/ns/a/sa/b]}}]"
+STRICT = _object("PeerAuthentication", "mtls: {mode: STRICT}")
+ACCOUNT = "---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: shop}}\n"
+PROVIDERS = "---\nmeshConfig: {extensionProviders: [{name: authz, envoyExtAuthzGrpc: {service: authz.shop.svc.cluster.local, port: 9000}}]}\nglobal: {istioNamespace: istio-system}\n"
+CUSTOM = authz(
+    "action: CUSTOM, provider: {name: authz}, selector: {matchLabels: {app: reviews}}, rules: [{to: [{operation: {paths: [/admin]}}]}]"
+)
+TOKENS = _object("RequestAuthentication", "selector: {matchLabels: {app: db}}, jwtRules: [{issuer: a, jwksUri: 'https://a.example.com/b'}]")
+
 ROWS = [
     Row("1 a deny of everything", "MP049", "spec.action", authz("action: DENY, rules: [{}]") + WORLD, authz("action: DENY, rules: [{to: [{operation: {ports: ['9999']}}]}]") + WORLD),
     Row("2 what another one opens", "MP094", "spec.rules[0].from[0].source.principals[0]", authz("rules: [{}]", "all") + of_reviews(WEB) + WORLD, of_reviews(WEB) + WORLD),
@@ -112,6 +122,12 @@ ROWS = [
         dest(f"host: reviews, {EJECT}") + dest("host: reviews.shop.svc.cluster.local, subsets: [{name: v1, labels: {version: v1}}]", "b") + WORLD),
     Row("11 a dot in the host", "MP087", "spec.hosts[0]", virtual(f"{{{TO}}}", "hosts: [reviews.shop]") + WORLD, virtual(f"{{{TO}}}", "hosts: [reviews.shop.svc.cluster.local]") + WORLD),
     Row("11 a host that nobody has", "MP073", "spec.hosts[0]", virtual(f"{{{TO}}}", "hosts: [reviewz]") + WORLD, EDGE + virtual(f"{{{TO}}}", AT_EDGE) + WORLD),
+    Row("15 a delegate that is not there", "MP073", "spec.http[0].delegate.name",
+        virtual("{delegate: {name: b}}") + WORLD, virtual("{delegate: {name: b}}") + virtual(f"{{{TO}}}", "exportTo: ['*']").replace("name: a", "name: b") + WORLD),
+    Row("15 a delegate with hosts", "MP073", "spec.http[0].delegate.name",
+        virtual("{delegate: {name: b}}") + virtual(f"{{{TO}}}", "hosts: [db]").replace("name: a", "name: b") + WORLD, virtual(f"{{{TO}}}") + WORLD),
+    Row("16 a share of nothing", "MP085", "spec.http[0].mirrorPercentage",
+        virtual(f"{{mirror: {{host: db}}, mirrorPercentage: {{}}, {TO}}}") + WORLD, virtual(f"{{mirror: {{host: db}}, mirrorPercentage: {{value: 1}}, {TO}}}") + WORLD),
     Row("16 a fault of nothing", "MP085", "spec.http[0].fault.delay.fixedDelay",
         virtual(f"{{fault: {{delay: {{fixedDelay: 5s}}}}, {TO}}}") + WORLD, virtual(f"{{mirror: {{host: db}}, {TO}}}") + WORLD),
     Row("17 labels of clients beside gateways", "MP098", "spec.http[0].match[0].sourceLabels.app",
@@ -142,9 +158,24 @@ ROWS = [
     Row("21 a gateway of Istio's own", "MP080", "spec.targetRefs[0].name", EDGE + targets("Gateway", "edge") + WORLD, EDGE + WORLD),
     Row("21 a class named in a namespace", "MP080", "spec.targetRefs[0].name", WAYPOINT + targets("GatewayClass", "istio-waypoint") + BEHIND, WAYPOINT + BEHIND),
     Row("21 a class before its time", "MP080", "spec.targetRefs[0].name", WAYPOINT + targets("GatewayClass", "istio-waypoint", "istio-system") + BEHIND, WAYPOINT + BEHIND, "1.24"),
+    Row("21 a waypoint for addresses", "MP080", "spec.targetRefs[0].name",
+        FOR_ADDRESSES + targets("Service", "reviews") + BEHIND,
+        WAYPOINT + targets("Service", "reviews") + authz("rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}]}]", "b") + BEHIND),
+    Row("22 callers without a name, in a strict namespace of a permissive mesh", "MP089", "spec.rules[0].from[0].source.notPrincipals[0]",
+        of_reviews(NOT_B) + STRICT.replace("STRICT", "DISABLE") + WORLD, of_reviews(NOT_B) + STRICT + STRICT.replace("STRICT", "PERMISSIVE").replace("shop", "istio-system") + WORLD),
     Row("22 callers without a name", "MP089", "spec.rules[0].from[0].source.notPrincipals[0]",
         of_reviews("from: [{source: {notPrincipals: [cluster.local/ns/a/sa/b]}}]") + _object("PeerAuthentication", "mtls: {mode: PERMISSIVE}") + WORLD,
         of_reviews("from: [{source: {notPrincipals: [cluster.local/ns/a/sa/b]}}]") + _object("PeerAuthentication", "mtls: {mode: STRICT}") + WORLD),
+    Row("24 an account that is not there", "MP073", "spec.rules[0].from[0].source.principals[0]", ACCOUNT + of_reviews(WEB.replace("sa/web", "sa/wbe")) + WORLD, ACCOUNT + of_reviews(WEB) + WORLD),
+    Row("24 an authorizer that is not there", "MP073", "spec.provider.name", PROVIDERS + CUSTOM.replace("authz", "auth") + WORLD, PROVIDERS + CUSTOM + WORLD),
+    Row("24 plaintext to pods that refuse it", "MP058", "spec.trafficPolicy.tls.mode",
+        STRICT + dest("host: reviews, trafficPolicy: {tls: {mode: DISABLE}}") + WORLD, STRICT + dest("host: reviews, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}") + WORLD),
+    Row("24 plaintext to one port that refuses it", "MP058", "spec.trafficPolicy.portLevelSettings[0].tls.mode",
+        STRICT + dest("host: reviews, trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]}") + WORLD,
+        STRICT.replace("mtls:", "selector: {matchLabels: {app: reviews}}, portLevelMtls: {9080: {mode: PERMISSIVE}}, mtls:")
+        + dest("host: reviews, trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]}") + WORLD),
+    Row("24 tokens that are checked elsewhere", "MP099", "spec.rules[0].from[0].source.requestPrincipals[0]",
+        TOKENS + of_reviews("from: [{source: {requestPrincipals: ['*']}}]") + WORLD, TOKENS.replace("db", "reviews") + of_reviews("from: [{source: {requestPrincipals: ['*']}}]") + WORLD),
     Row("24 a principal as a URI", "MP098", "spec.rules[0].from[0].source.principals[0]", of_reviews(WEB.replace("[cluster", "['spiffe://cluster").replace("web]", "web']")) + WORLD, of_reviews(WEB) + WORLD),
     Row("24 pods of the host's network", "MP080", "spec.selector.matchLabels.app", of_db(WEB) + WORLD.replace("{containers: [{name: app, ports: [{containerPort: 3306}", "{hostNetwork: true, containers: [{name: app, ports: [{containerPort: 3306}"), of_db(WEB) + WORLD),
     Row("24 pods without a sidecar", "MP080", "spec.selector.matchLabels.app", of_db(WEB) + WORLD.replace("{labels: {app: db}}", "{labels: {app: db, sidecar.istio.io/inject: 'false'}}"), of_db(WEB) + WORLD),

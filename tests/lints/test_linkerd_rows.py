@@ -53,6 +53,12 @@ def grant(target: str, refs: str = "[{kind: ServiceAccount, name: web}]", name: 
     return _object("AuthorizationPolicy", "policy.linkerd.io/v1alpha1", name, f"targetRef: {target}, requiredAuthenticationRefs: {refs}")
 
 
+def old(where: str, account: str = "web") -> str:
+    return _object(
+        "ServerAuthorization", "policy.linkerd.io/v1beta1", "o", f"{where}, client: {{meshTLS: {{serviceAccounts: [{{name: {account}}}]}}}}"
+    )
+
+
 def names(spec: str) -> str:
     return _object("MeshTLSAuthentication", "policy.linkerd.io/v1alpha1", "x", spec)
 
@@ -90,6 +96,9 @@ FOR_PROBE = (
 )  # fmt: skip
 OPEN = grant(ON_USERS, "[{group: policy.linkerd.io, kind: NetworkAuthentication, name: nodes}]", "p") + NODES
 
+WAY_OUT = _object("EgressNetwork", "policy.linkerd.io/v1alpha1", "all", "trafficPolicy: Allow")
+OVER = "overrides: [{requestsPerSecond: 1, clientRefs: [{kind: %s, name: web}]}]"
+
 ROWS = [
     Row("2 a probe that no route takes", "MP099", "spec.port", server() + inbound("/api") + grant(ON_ROUTE) + PROBED, server() + inbound("/api") + grant(ON_ROUTE) + FOR_PROBE + PROBED),
     Row("2 a probe, and no route at all", "MP099", "spec.port", server() + inbound("/api") + grant(ON_ROUTE) + PROBED, server() + grant(ON_USERS) + PROBED),
@@ -102,6 +111,21 @@ ROWS = [
     Row("6 names that are not there", "MP014", "spec.requiredAuthenticationRefs[0].name", server() + grant(ON_USERS, OF_X) + WORLD, server() + names("identities: ['*']") + grant(ON_USERS, OF_X) + WORLD),
     Row("6 an account that is not there", "MP073", "spec.requiredAuthenticationRefs[0].name", ACCOUNT + server() + grant(ON_USERS, "[{kind: ServiceAccount, name: wbe}]") + WORLD, ACCOUNT + server() + grant(ON_USERS) + WORLD),
     Row("6 names of nobody", "MP072", "spec", names("") + WORLD, names("identityRefs: [{kind: ServiceAccount, name: web}]") + WORLD),
+    Row("6 an account that is not there, among names", "MP073", "spec.identityRefs[0].name",
+        ACCOUNT + names("identityRefs: [{kind: ServiceAccount, name: wbe}]") + WORLD, ACCOUNT + names("identityRefs: [{kind: ServiceAccount, name: web}]") + WORLD),
+    Row("6 an account that is not there, in the old words", "MP073", "spec.client.meshTLS.serviceAccounts[0].name",
+        ACCOUNT + server() + old("server: {name: users}", "wbe") + WORLD, ACCOUNT + server() + old("server: {name: users}") + WORLD),
+    Row("6 labels of no Server", "MP073", "spec.server.selector.matchLabels.app",
+        server() + old("server: {selector: {matchLabels: {app: user}}}") + WORLD,
+        server().replace("name: users, namespace: shop", "name: users, namespace: shop, labels: {app: user}") + old("server: {selector: {matchLabels: {app: user}}}") + WORLD),
+    Row("6 a route of the other group", "MP073", "spec.targetRef.group",
+        server() + inbound("/a") + grant(ON_ROUTE.replace("gateway.networking.k8s.io", "policy.linkerd.io")) + WORLD, server() + inbound("/a") + grant(ON_ROUTE) + WORLD),
+    Row("7 a share for a Service that is not there", "MP073", "spec.dstOverrides[0].authority",
+        profile(ALL, ", dstOverrides: [{authority: 'userz.shop.svc.cluster.local:80', weight: 1}]") + WORLD,
+        profile(ALL, ", dstOverrides: [{authority: 'peers.shop.svc.cluster.local:80', weight: 1}]") + WORLD),
+    Row("7 a route of gRPC over one of HTTP", "MP076", "spec.parentRefs[0].name",
+        route(f"{{{TO}}}") + route(f"{{{TO}}}", name="g").replace("HTTPRoute", "GRPCRoute") + WORLD,
+        route(f"{{{TO}}}") + route(f"{{{TO}}}", "[{group: core, kind: Service, name: peers, port: 80}]", "g").replace("HTTPRoute", "GRPCRoute") + WORLD),
     Row("7 a profile over a route", "MP054", "spec.parentRefs[0].name", profile(ALL) + route(f"{{{TO}}}") + WORLD, profile(ALL) + route(f"{{{TO}}}", "[{group: '', kind: Service, name: peers, port: 80}]") + WORLD),
     Row("7 a profile over annotations", "MP054", 'metadata.annotations["retry.linkerd.io/http"]', profile(ALL) + service("retry.linkerd.io/http: 5xx"), service("retry.linkerd.io/http: 5xx")),
     Row("7 a split over a route", "MP054", "spec.parentRefs[0].group", SPLIT + route(f"{{{TO}}}") + WORLD, route(f"{{{TO}}}") + WORLD),
@@ -112,6 +136,10 @@ ROWS = [
     Row("10 a Service without its kind", "MP098", "spec.parentRefs[0].name", route(f"{{{TO}}}", "[{name: users, port: 80}]") + WORLD, route(f"{{{TO}}}", "[{name: edge}]") + WORLD),
     Row("10 a Server without its group", "MP098", "spec.parentRefs[0].kind",
         server() + grant(ON_USERS) + route("{matches: [{path: {value: /a}}]}", "[{kind: Server, name: users}]") + WORLD, server() + grant(ON_ROUTE) + inbound("/a") + WORLD),
+    Row("10 a way out without its port", "MP072", "spec.parentRefs[0].group",
+        WAY_OUT + route("{}", "[{group: policy.linkerd.io, kind: EgressNetwork, name: all}]") + WORLD, WAY_OUT + route("{}", "[{group: policy.linkerd.io, kind: EgressNetwork, name: all, port: 80}]") + WORLD),
+    Row("10 two rules for bytes", "MP072", "spec.rules[0].backendRefs[0].name",
+        route(f"{{{TO}}}, {{{TO}}}").replace("HTTPRoute", "TCPRoute").replace("k8s.io/v1", "k8s.io/v1alpha2") + WORLD, route(f"{{{TO}}}").replace("HTTPRoute", "TCPRoute").replace("k8s.io/v1", "k8s.io/v1alpha2") + WORLD),
     Row("11 a filter that voids the route", "MP315", "spec.rules[0].filters[0].type",
         route(f"{{filters: [{{type: URLRewrite, urlRewrite: {{hostname: a.b}}}}], {TO}}}") + WORLD,
         route(f"{{filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{remove: [x]}}}}], {TO}}}") + WORLD),
@@ -139,6 +167,8 @@ ROWS = [
     Row("23 a limit for gRPC", "MP656", "spec.targetRef.group", server(", proxyProtocol: gRPC") + grant(ON_USERS) + limit() + WORLD, server(", proxyProtocol: HTTP/1") + grant(ON_USERS) + limit() + WORLD),
     Row("23 two limits", "MP077", "spec.targetRef.name", server() + grant(ON_USERS) + limit() + limit("m") + WORLD, server() + grant(ON_USERS) + limit() + WORLD),
     Row("23 a limit for no Server", "MP073", "spec.targetRef.name", server() + grant(ON_USERS) + limit(target="user") + WORLD, server() + grant(ON_USERS) + limit() + WORLD),
+    Row("23 a client that is no account", "MP072", "spec.overrides[0].clientRefs[0].kind",
+        server() + grant(ON_USERS) + limit().replace("total:", OVER % "Service" + ", total:") + WORLD, server() + grant(ON_USERS) + limit().replace("total:", OVER % "ServiceAccount" + ", total:") + WORLD),
     Row("25 a name among opaque ports", "MP098", 'spec.template.metadata.annotations["config.linkerd.io/opaque-ports"]', pod("config.linkerd.io/opaque-ports: '3306,mysql'"), pod("config.linkerd.io/opaque-ports: '3306,5000-6000'")),
     Row("25 a name among skipped ports", "MP098", 'spec.template.metadata.annotations["config.linkerd.io/skip-outbound-ports"]', pod("config.linkerd.io/skip-outbound-ports: mysql"), pod("config.linkerd.io/skip-outbound-ports: '3306'")),
     Row("25 a negation at the top", "MP098", "spec.routes[0].condition.not.method", profile(f"{{name: a, condition: {{not: {{method: GET}}}}}}, {ALL}") + WORLD, profile(f"{{name: a, condition: {{all: [{{not: {{method: GET}}}}]}}}}, {ALL}") + WORLD),

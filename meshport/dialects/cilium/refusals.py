@@ -5,6 +5,7 @@ What no row of the table can tell: members that exclude each other are told from
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -57,6 +58,9 @@ def _reasons(spec: Any, clusterwide: bool) -> Iterator[Refusal]:
                 yield Refusal(f"{section}: {item.what}", (section, index, *item.path))
 
 
+_NAME, _PATTERN = re.compile(r"[-a-zA-Z0-9_.]+"), re.compile(r"[-a-zA-Z0-9_.*]+")
+
+
 def _rule(rule: dict[str, Any], section: str, *, nodes: bool) -> Iterator[Refusal]:
     start = "from" if section.startswith("ingress") else "to"
     for key, value in rule.items():
@@ -71,6 +75,8 @@ def _rule(rule: dict[str, Any], section: str, *, nodes: bool) -> Iterator[Refusa
             yield Refusal(f"{cidr!r} is no CIDR", (start + "CIDR", index))
     for index, entry in _dicts(rule.get(start + "CIDRSet")):
         yield from (item.below(start + "CIDRSet", index) for item in _cidr_set(entry))
+    for index, entry in _dicts(rule.get("toFQDNs")):
+        yield from (item.below("toFQDNs", index) for item in _name(entry))
     mode = rule.get("authentication")
     if isinstance(mode, dict):
         if section.endswith("Deny"):
@@ -82,6 +88,17 @@ def _rule(rule: dict[str, Any], section: str, *, nodes: bool) -> Iterator[Refusa
             yield Refusal(f"more than {MOST} ICMP types", ("icmps", index, "fields"))
     for index, entry in _dicts(rule.get("toPorts")):
         yield from (item.below("toPorts", index) for item in _ports(entry, section, nodes=nodes))
+
+
+def _name(entry: dict[str, Any]) -> Iterator[Refusal]:
+    """Characters of names and of patterns of names (pkg/policy/api/fqdn.go, pkg/fqdn/matchpattern); a `*` belongs into a pattern."""
+    for key, form in (("matchName", _NAME), ("matchPattern", _PATTERN)):
+        text = entry.get(key)
+        if isinstance(text, str) and text and not form.fullmatch(text):
+            yield Refusal(
+                f"{text!r} is no " + ("name; a `*` stands in matchPattern alone" if "*" in text and key == "matchName" else "name of DNS"),
+                (key,),
+            )
 
 
 def _cidr_set(entry: dict[str, Any]) -> Iterator[Refusal]:
@@ -123,7 +140,7 @@ def _ports(entry: dict[str, Any], section: str, *, nodes: bool) -> Iterator[Refu
         yield Refusal("a listener stands beside rules for requests", ("listener",))
     if _seven(rules):
         yield from _requests(entry, ports, rules, nodes=nodes)
-    for key, check in (("http", _http), ("kafka", _kafka)):
+    for key, check in (("http", _http), ("kafka", _kafka), ("dns", _name)):
         for index, element in _dicts(rules.get(key)):
             yield from (item.below("rules", key, index) for item in check(element))
 

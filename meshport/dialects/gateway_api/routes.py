@@ -16,7 +16,7 @@ from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.forwarding import _since, _unadmitted, admitted, changing_nothing, filters_of
 from meshport.dialects.gateway_api.patterns import quote, spans
-from meshport.dialects.gateway_api.unread import too_early
+from meshport.dialects.gateway_api.unread import for_consumers, too_early
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import Gateway, Listener
@@ -230,7 +230,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         src = parent.src - parent.at("port").src | (NOWHERE if place else root.at("metadata", "namespace").src)
         if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
             service = Fact(Ref(wanted, name.value), src, name.feature)
-            problem = problem or too_early(root, kind, family)
+            problem = problem or too_early(root, kind, family) or for_consumers(family, namespace, wanted)
         elif (target.value if target else "Gateway") in GATEWAYS:
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
         elif target is not None and target.value in ("Server", "EgressNetwork"):

@@ -1,4 +1,6 @@
-"""Routes of the Gateway API that a release of a mesh does not read yet (linkerd.io, features, gateway-api; docs.cilium.io, gateway-api, gamma)."""
+"""Routes of the Gateway API that a mesh does not read: a release that is too early, and for Cilium those outside of the namespace of their Service, which
+it has in no release (linkerd.io, features, gateway-api; docs.cilium.io, gateway-api, gamma; MeshConsumerRoute in kubernetes-sigs/gateway-api,
+conformance/reports)."""
 
 from __future__ import annotations
 
@@ -23,3 +25,8 @@ def too_early(root: Cursor, kind: str, family: str) -> str:
     if root.document.group != "gateway.networking.k8s.io" or release is None or since is None:
         return ""
     return "" if in_range(release, since, None) else "MP770"
+
+
+def for_consumers(family: str, home: str, space: str) -> str:
+    """The code of a route for the clients of its own namespace alone, where the mesh has no such routes; "" where it has, or where the route is none."""
+    return "MP766" if family == "cilium" and home != space else ""
