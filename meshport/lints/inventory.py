@@ -71,6 +71,13 @@ class Inventory:
     def service(self, namespace: str, name: str) -> Service | None:
         return self.world.services.get(Ref(namespace, name))
 
+    def lacks_account(self, namespace: str, name: str) -> bool:
+        """Whether the bundle shows accounts of a namespace, and neither this one nor pods that run under it nor the Gateway whose controller makes it."""
+        if name in ("", "default") or not self.shows("ServiceAccount", namespace) or self.has("ServiceAccount", namespace, name):
+            return False
+        gateways = {name, name.rpartition("-")[0]}
+        return not any(self.has("Gateway", namespace, one) for one in gateways) and not self.world.runs(Ref(namespace, name))
+
     # -- hosts
 
     def full(self, host: str, namespace: str) -> str:

@@ -75,7 +75,7 @@ def _accounts(review: Review, known: Inventory, policy: Manifest) -> None:
             elif key in ("serviceAccounts", "notServiceAccounts"):
                 space, _, name = text.rpartition("/")
                 space = space or known.home(policy)
-            if name not in ("", "default") and known.shows("ServiceAccount", space) and not known.has("ServiceAccount", space, name):
+            if known.lacks_account(space, name):
                 review.say("MP073", policy, (*path, index), what=f"the ServiceAccount {space}/{name}", why=_OTHERS)
 
 

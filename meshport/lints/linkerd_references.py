@@ -55,7 +55,7 @@ def _reference(review: Review, known: Inventory, policy: Manifest, path: Path, r
     if not isinstance(ref, dict) or not isinstance(ref.get("name"), str):
         return
     kind, name, space = ref.get("kind"), ref["name"], str(ref.get("namespace") or known.home(policy))
-    if kind == "ServiceAccount" and name != "default" and known.shows(kind, space) and not known.has(kind, space, name):
+    if kind == "ServiceAccount" and known.lacks_account(space, name):
         review.say("MP073", policy, (*path, "name"), what=f"the ServiceAccount {space}/{name}", why=_OTHERS)
     elif kind == "Namespace" and len(known.world.namespaces) > 1 and name not in {*known.world.namespaces, *SYSTEM}:
         why = "no Namespace of the bundle is called so"

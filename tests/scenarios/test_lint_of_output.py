@@ -18,7 +18,7 @@ CASES = sorted(path.parent for path in CORPUS.glob("*/expected-*/convert.yaml"))
 TARGETS = ("istio", "linkerd", "cilium", "gateway-api")
 
 SAME = {
-    "MP073": {"MP014", "MP307", "MP207"}, "MP074": {"MP305"}, "MP075": {"MP304"}, "MP079": {"MP207", "MP198", "MP164"}, "MP076": {"MP311"},
+    "MP073": {"MP014", "MP307", "MP207"}, "MP074": {"MP305", "MP286"}, "MP075": {"MP304"}, "MP079": {"MP207", "MP198", "MP164"}, "MP076": {"MP311"},
     "MP307": {"MP073"}, "MP014": {"MP073"}, "MP094": {"MP068"},
 }  # fmt: skip
 """What the target's words call a mistake that the source's words call otherwise."""

@@ -56,7 +56,11 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     unread = [item for item in ir.routes if _unread(item, options)]
     for item in unread:
         speaker(item, ir, out)("MP370", version=options.target_version, kind=item.kind, since=_SINCE[item.kind])
-    routes = [item for item in ir.routes if item not in outside and item not in unread]
+    apart = [item for item in ir.routes if item not in unread and item.consumer is not None and _stands(item)]
+    for item in apart:
+        why = "Cilium reads a route beside its Service alone"
+        speaker(item, ir, out)("MP371", namespace=item.consumer.value if item.consumer is not None else "", why=why)
+    routes = [item for item in ir.routes if item not in outside and item not in unread and item not in apart]
     shared.lower(replace(ir, gateways=served, routes=routes), out, wanted, inside=Chosen, ingress=Ingress)
     shared.left_over(ir, out)
     attachment.by_marks(ir, out)
@@ -69,6 +73,11 @@ def _unread(item: ServiceRoutes, options: Options) -> bool:
     """Whether a route of the Gateway API hangs on a Service, which the release does not read."""
     on_service = item.kind in _SINCE and item.service is not None and not item.gateways and not item.problem
     return on_service and not in_range(options.target_version, _SINCE[item.kind], None)
+
+
+def _stands(item: ServiceRoutes) -> bool:
+    """Whether a route of the Gateway API is on a Service as Cilium reads it, so that the object itself would stay."""
+    return item.kind in _SINCE and item.family != "linkerd" and item.service is not None and not item.gateways and not item.problem
 
 
 def _of_the_mesh(gateway: Gateway) -> bool:
