@@ -297,8 +297,17 @@ def _match_parts(match: RouteMatch) -> list[str]:
         parts.append(f"method {' or '.join(methods(match.method.value) or (value_key(match.method.value),))}")
     for what, values in (("header", match.headers), ("query", match.query)):
         parts.extend(f"{what} {name} {value_key(fact.value)}" for name, fact in values)
-    parts.extend(f"{name} {fact.value}" for name, fact in match.others if name != "gateways")
+    for name, fact in match.others:
+        if name == "withoutHeaders" and isinstance(fact.value, dict):
+            parts.extend(f"without header {key.lower()} {_form(value)}" for key, value in fact.value.items())
+        elif name != "gateways":
+            parts.append(f"{name} {_form(fact.value)}")
     return parts
+
+
+def _form(value: Any) -> str:
+    """A StringMatch of Istio, of which `{}` and the expression `*` ask for presence."""
+    return "any" if value in ({}, {"regex": "*"}) else str(value)
 
 
 def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | None, mesh: str) -> dict[str, Any]:
@@ -330,7 +339,7 @@ def _filters(filters: tuple[Filter, ...], world: World, port: int | None, *, rew
     for item in (each.acting for each in filters):
         if item.kind == "mirror" and item.part("host") is not None:
             copies = out.setdefault("mirror", {})
-            copies[_copied_to(item, world, port)] = str((share.value if (share := item.part("percent")) is not None else 100.0) * 1.0)
+            copies[_copied_to(item, world, port)] = _percent(share.value if (share := item.part("percent")) is not None else 100)
         elif item.parts and (rewrites or item.kind != "rewrite"):
             repeated = sum(1 for key in out if key.partition(" ")[0] == item.kind)
             out[f"{item.kind} {repeated + 1}" if repeated else item.kind] = _parts(item)
@@ -344,8 +353,16 @@ def _parts(item: Filter) -> dict[str, Any]:
         return {name: "" if name.startswith("remove:") else str(fact.value).replace("%%", "%") for name, fact in parts}
     found: dict[str, set[str]] = {}
     for name, fact in parts:
-        found.setdefault(_POSITION.sub("", name), set()).add(_spelled(fact.value))
+        shown = _percent(fact.value) if item.kind == "fault" and "percent" in name else _spelled(fact.value)
+        found.setdefault(_POSITION.sub("", name), set()).add(shown)
     return {name: ", ".join(sorted(values)) for name, values in found.items()}
+
+
+def _percent(value: Any) -> str:
+    """A share in percent, as far as Envoy tells shares apart: by whole parts of a million."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return str(int(Fraction(str(value)) * 10_000) / 10_000)
 
 
 def _copied_to(mirror: Filter, world: World, asked: int | None) -> str:

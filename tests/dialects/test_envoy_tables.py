@@ -173,10 +173,72 @@ def convert_objects(objects: list[dict[str, Any]]) -> Any:
     return meshport.convert(meshport.load_objects(objects), source="cilium", target="istio")
 
 
-def test_a_fault_is_no_part_of_a_table() -> None:
-    fault = f"{{fault: {{abort: {{httpStatus: 500, percentage: {{value: 10}}}}}}, {to()}}}"
-    assert said(convert(MULTI + rules(fault), "istio", "cilium"), "MP372")[0].severity == "error"
-    assert written(convert(WORLD + rules(fault), "istio", "cilium", routes="native"), "HTTPRoute")
+def test_a_failure_of_a_share_is_a_route_of_its_own() -> None:
+    """Envoy draws one number for a request: what fails must not be what would go to one of two destinations."""
+    split = "route: [{destination: {host: web}, weight: 51}, {destination: {host: api}, weight: 49}]"
+    fault = f"{{match: [{{uri: {{prefix: /a/}}}}], fault: {{abort: {{httpStatus: 503, percentage: {{value: 50}}}}}}, {split}}}"
+    result = convert(WORLD + rules(fault, f"{{{to()}}}"), "istio", "cilium")
+    failing, passing, _ = routes(result, "web")
+    assert failing["match"] == {"prefix": "/a/", "runtime_fraction": {"default_value": {"numerator": 5000, "denominator": "TEN_THOUSAND"}}}
+    assert failing["direct_response"] == {"status": 503, "body": {"inline_string": "fault filter abort"}}
+    assert passing["match"] == {"prefix": "/a/"} and "weighted_clusters" in passing["route"]
+    assert alike(result) and not said(result, "MP355") and "lets no share" in said(result, "MP363")[0].message
+    back = convert_objects([*(item.object for item in result.manifests), *result.passed_through])
+    assert written(back, "VirtualService")["web"]["spec"]["http"][0]["fault"] == {
+        "abort": {"httpStatus": 503, "percentage": {"value": 50.0}}
+    }
+
+
+def test_a_delay_is_lost_and_a_failure_beside_it_is_not() -> None:
+    delay, abort = "delay: {fixedDelay: 5s, percentage: {value: 10}}", "abort: {httpStatus: 500, percentage: {value: 10}}"
+    result = convert(WORLD + rules(f"{{fault: {{{delay}, {abort}}}, {to()}}}"), "istio", "cilium")
+    assert len(routes(result, "web")) == 2 and "the delay" in said(result, "MP355")[0].message and alike(result)
+    assert written(convert(WORLD + rules(f"{{fault: {{{delay}}}, {to()}}}"), "istio", "cilium"), "HTTPRoute")
+    grpc = convert(
+        WORLD + rules(f"{{fault: {{abort: {{grpcStatus: UNAVAILABLE, percentage: {{value: 10}}}}}}, {to()}}}"), "istio", "cilium"
+    )
+    assert said(grpc, "MP355") and written(grpc, "HTTPRoute")
+
+
+CORS = "corsPolicy: {allowOrigins: [{prefix: https://a}, {regex: '.*b'}], allowMethods: [GET, PUT], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE}"
+
+
+def test_origins_of_cors_requests_are_told_apart_as_they_were() -> None:
+    result = convert(WORLD + rules(f"{{match: [{{uri: {{prefix: /a/}}}}], {CORS}, {to()}}}", f"{{{to()}}}"), "istio", "cilium")
+    first, second = routes(result, "web")
+    policy = dict(first["typed_per_filter_config"]["envoy.filters.http.cors"])
+    assert policy.pop("@type").endswith("cors.v3.CorsPolicy") and "typed_per_filter_config" not in second
+    assert policy == {
+        "filter_enabled": {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}, "allow_methods": "GET,PUT", "max_age": "86400",
+        "allow_origin_string_match": [{"prefix": "https://a"}, {"safe_regex": {"regex": ".*b"}}], "allow_credentials": True,
+        "forward_not_matching_preflights": False,
+    }  # fmt: skip
+    manager = config(result)["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    assert [item["name"] for item in manager["http_filters"]] == ["envoy.filters.http.cors", "envoy.filters.http.router"]
+    assert alike(result) and not {item.code for item in result.findings} & {"MP320", "MP353"}
+    back = convert_objects([*(item.object for item in result.manifests), *result.passed_through])
+    assert written(back, "VirtualService")["web"]["spec"]["http"][0]["corsPolicy"] == {
+        "allowOrigins": [{"prefix": "https://a"}, {"regex": ".*b"}], "allowMethods": ["GET", "PUT"], "maxAge": "24h", "allowCredentials": True,
+        "unmatchedPreflights": "IGNORE",
+    }  # fmt: skip
+    early = convert(WORLD + rules(f"{{{CORS}, {to()}}}"), "istio", "cilium", target_version="1.19", routes="native")
+    assert said(early, "MP353") and "cors" not in str(routes(early, "web"))
+
+
+def test_hosts_and_headers_that_are_not_there_are_asked_for() -> None:
+    asked = "{authority: {prefix: web.}, withoutHeaders: {x-user: {exact: alice}, x-beta: {}}}"
+    result = convert(WORLD + rules(f"{{match: [{asked}], {to('api')}}}", f"{{{to()}}}"), "istio", "cilium")
+    assert routes(result, "web")[0]["match"]["headers"] == [
+        {"name": ":authority", "string_match": {"prefix": "web."}},
+        {"name": "x-user", "string_match": {"exact": "alice"}, "invert_match": True, "treat_missing_header_as_empty": True},
+        {"name": "x-beta", "present_match": True, "invert_match": True},
+    ]
+    assert alike(result) and not {item.code for item in result.findings} & {"MP316", "MP319", "MP350"}
+    back = convert_objects([*(item.object for item in result.manifests), *result.passed_through])
+    match = written(back, "VirtualService")["web"]["spec"]["http"][0]["match"][0]
+    assert match == {"authority": {"prefix": "web."}, "withoutHeaders": {"x-user": {"exact": "alice"}, "x-beta": {}}}
+    other = f"{{match: [{{withoutHeaders: {{x-user: {{}}}}, sourceNamespace: other}}], {to('api')}}}"
+    assert said(convert(WORLD + rules(other, f"{{{to()}}}"), "istio", "cilium"), "MP316")
 
 
 def test_a_percent_sign_of_another_mesh_is_no_command_of_envoys() -> None:

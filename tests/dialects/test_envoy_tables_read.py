@@ -73,3 +73,52 @@ def test_limits_for_requests_of_high_priority_are_none_for_others() -> None:
     assert written(result, "DestinationRule")["web"]["spec"]["trafficPolicy"]["connectionPool"]["tcp"]["maxConnections"] == 7
     result = converted(config([plain()], circuit_breakers={"thresholds": thresholds[:1]}))
     assert said(result, "MP950") and "maxConnections" not in str(written(result, "DestinationRule"))
+
+
+def test_a_table_inside_its_listener_is_read() -> None:
+    obj = config([])
+    listener, table, *clusters = obj["spec"]["resources"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    del manager["rds"]
+    ring = [{**clusters[0], "lb_policy": "RING_HASH"}, clusters[1]]
+    hashed = plain(hash_policy=[{"header": {"header_name": "x-user"}}])
+    manager["route_config"] = {
+        "name": "any",
+        "virtual_hosts": [{**table["virtual_hosts"][0], "routes": [{**plain(), "match": {"path": "/a"}}, plain()]}],
+    }
+    result = converted({**obj, "spec": {**obj["spec"], "resources": [listener, clusters[0]]}})
+    assert written(result, "VirtualService")["web"]["spec"]["http"][0]["match"] == [{"uri": {"exact": "/a"}}] and not said(result, "MP950")
+    manager["route_config"]["virtual_hosts"][0]["routes"] = [hashed]
+    result = converted({**obj, "spec": {**obj["spec"], "resources": [listener, *ring]}})
+    policy = written(result, "DestinationRule")["web"]["spec"]["trafficPolicy"]
+    assert policy["loadBalancer"]["consistentHash"] == {"httpHeaderName": "x-user"}
+
+
+@pytest.mark.parametrize(("match", "read"), [
+    ({"prefix": "/Ab", "case_sensitive": False}, {"uri": {"regex": "(?i:/Ab.*)"}}),
+    ({"prefix": "/", "case_sensitive": True, "headers": [{"name": ":authority", "string_match": {"exact": "a"}}]}, {"authority": {"exact": "a"}}),
+    ({"prefix": "/", "headers": [{"name": "x", "present_match": False}]}, {"withoutHeaders": {"x": {}}}),
+    ({"prefix": "/", "headers": [{"name": "x", "string_match": {"exact": "a"}, "invert_match": True}]}, {"withoutHeaders": {"x": {"exact": "a"}}, "headers": {"x": {"regex": ".*"}}}),
+    ({"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "GET"}, "invert_match": True}]}, None),
+    ({"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 5}}}, None),
+])  # fmt: skip
+def test_matches_of_envoys_own(match: dict[str, Any], read: dict[str, Any] | None) -> None:
+    result = converted(config([{**plain(), "match": match}, {**plain(), "route": {"cluster": TWO, "timeout": "0s"}}]))
+    assert bool(said(result, "MP950")) == (read is None)
+    if read is not None:
+        assert written(result, "VirtualService")["web"]["spec"]["http"][0]["match"] == [read]
+
+
+def test_a_share_that_is_answered_before_the_route_is_a_failure_that_is_injected() -> None:
+    failing = {"match": {"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 5}}}, "direct_response": {"status": 503, "body": {"inline_string": "fault filter abort"}}}  # fmt: skip
+    result = converted(config([failing, plain()]))
+    assert written(result, "VirtualService")["web"]["spec"]["http"][0]["fault"] == {
+        "abort": {"httpStatus": 503, "percentage": {"value": 5.0}}
+    }
+    for table in (
+        [failing],
+        [failing, failing, plain()],
+        [{**failing, "direct_response": {"status": 503}}, plain()],
+        [failing, {**plain(), "match": {"path": "/a"}}],
+    ):
+        assert said(converted(config(table)), "MP950")

@@ -38,8 +38,8 @@ def test_what_happens_to_no_request_is_no_loss(target: str, idle: str) -> None:
 def test_a_share_that_stands_keeps_its_finding(target: str) -> None:
     fault = "fault: {delay: {fixedDelay: 2s}, abort: {httpStatus: 503, percentage: {value: 0.5}}}"
     result = convert(virtual_service(f"{{{fault}, {ALL}}}"), "istio", target)
-    (finding,) = said(result, "MP355")
-    assert "503 for 0.5 %" in finding.message
+    found = [finding.message for finding in said(result, "MP355")]
+    assert ["503 for 0.5 %" in text for text in found] == ([True] if target != "cilium" else [])  # whose route tables say it
     assert ledger(result, "fixedDelay") == ["irrelevant"]
 
 

@@ -112,7 +112,9 @@ def test_a_prefix_before_an_expression_keeps_its_place() -> None:
         ),
         (
             SERVICE.replace("targetPort: 8080}", "targetPort: 8080}, {name: http-admin, port: 81}")
-            + CANARY.replace("  - timeout:", "  - fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}\n    timeout:"),
+            + CANARY.replace(
+                "  - timeout:", "  - match: [{uri: {prefix: /x}}]\n    route: [{destination: {host: example.com}}]\n  - timeout:"
+            ),
             {},
             "MP372",
         ),

@@ -67,7 +67,8 @@ def _routes(made: list[Obj], service: Ref, port: int) -> list[Obj]:
                     for item in obj["spec"]["resources"]
                     if item["@type"] == TABLE and item["name"] == entry.get("listener", item["name"])
                 ]
-                return [route for item in tables for route in item["virtual_hosts"][0]["routes"]]
+                listed = [route for item in tables for route in item["virtual_hosts"][0]["routes"]]
+                return [route for route in listed if "runtime_fraction" not in route["match"]]  # failures: test_written_tables.py
     return []
 
 

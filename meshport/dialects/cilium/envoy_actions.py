@@ -1,4 +1,4 @@
-"""What an Envoy route asks of a request and does with it, read: matches, changes of headers, rewrites, redirects, answers of the proxy's own and copies.
+"""What an Envoy route does with a request, both directions: changes of headers, rewrites, redirects; and what is read of answers of its own and of copies.
 
 https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto fixes the meaning. What is not read here raises `Other`.
 """
@@ -9,19 +9,21 @@ from fractions import Fraction
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.patterns import full_regex
+from meshport.dialects.output import Obj, Path
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact
 from meshport.ir.routing import Filter, RouteMatch
 
-PATHS = {"prefix": "prefix", "path": "exact", "path_separated_prefix": "segments"}
 ANSWERS = {"MOVED_PERMANENTLY": 301, "FOUND": 302, "SEE_OTHER": 303, "TEMPORARY_REDIRECT": 307, "PERMANENT_REDIRECT": 308}
 """The words of a redirect's `response_code`; the first is the default."""
 ACTIONS = {"OVERWRITE_IF_EXISTS_OR_ADD": "set", "APPEND_IF_EXISTS_OR_ADD": "add"}
 """What becomes of a header that is there already; the second is the default."""
 SHARES = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
 HEADERS = {"request-headers": "request_headers_to", "response-headers": "response_headers_to"}
+_WORDS = {code: word for word, code in ANSWERS.items()}
+_HOW = {action: word for word, action in ACTIONS.items()}
 _FEATURES = {"request-headers": "header.request", "response-headers": "header.response"}
-_STRINGS = {"exact": "exact", "prefix": "prefix"}
 
 
 class Other(Exception):
@@ -32,72 +34,6 @@ def only(place: Cursor, *keys: str) -> None:
     """Raise where a place has any other key."""
     if not set(place.keys()) <= set(keys):
         raise Other
-
-
-# -- matches
-
-
-def match_of(place: Cursor) -> RouteMatch:
-    only(place, *PATHS, "safe_regex", "headers", "query_parameters")
-    path: Fact[Pattern] | None = None
-    for key, kind in PATHS.items():
-        if (text := place.text(key)) is not None:
-            path = Fact(Pattern(kind, text.value), text.src, "routing.match.path")
-    if place.at("safe_regex"):
-        path = _regex(place.at("safe_regex"), "routing.match.path")
-    headers, method = [], None
-    for item in place.each("headers"):
-        name, pattern = _header(item)
-        if name == ":method":
-            method = pattern
-        else:
-            headers.append((name, pattern))
-    query = tuple(sorted((_parameter(item) for item in place.each("query_parameters")), key=lambda pair: pair[0]))
-    return RouteMatch(path, method, tuple(sorted(headers, key=lambda pair: pair[0])), query, src=place.src)
-
-
-def _header(place: Cursor) -> tuple[str, Fact[Pattern]]:
-    name = place.text("name")
-    only(place, "name", "string_match", "present_match", "exact_match", "safe_regex_match")
-    if name is None or (name.value.startswith(":") and name.value != ":method"):
-        raise Other
-    return name.value.lower(), _demand(place, name, "routing.match.headers")
-
-
-def _parameter(place: Cursor) -> tuple[str, Fact[Pattern]]:
-    name = place.text("name")
-    only(place, "name", "string_match", "present_match")
-    if name is None:
-        raise Other
-    return name.value, _demand(place, name, "routing.match.query")
-
-
-def _demand(place: Cursor, name: Fact[str], feature: str) -> Fact[Pattern]:
-    """What is asked of a value."""
-    if place.at("present_match").value is True:
-        return Fact(Pattern("any"), place.src, feature)
-    if (text := place.text("exact_match")) is not None:
-        return Fact(Pattern("exact", text.value), place.src, feature)
-    string = place.at("string_match")
-    if string:
-        only(string, *_STRINGS, "safe_regex")
-    for key, kind in _STRINGS.items():
-        if (text := string.text(key)) is not None:
-            return Fact(Pattern(kind, text.value), place.src, feature)
-    return _regex(string.at("safe_regex") or place.at("safe_regex_match"), feature).also(name)
-
-
-def _regex(place: Cursor, feature: str) -> Fact[Pattern]:
-    if not place:
-        raise Other
-    only(place, "regex", "google_re2")
-    text = place.text("regex")
-    if text is None:
-        raise Other
-    return Fact(Pattern("regex", text.value), place.src, feature)
-
-
-# -- what is done
 
 
 def headers_of(place: Cursor) -> list[Filter]:
@@ -195,3 +131,64 @@ def copy_of(place: Cursor, host: Fact[str], port: Fact[int] | None) -> Filter:
             raise Other
         parts.append(("percent", Fact(float(Fraction(over.value, whole) * 100), share.src, "mirror.percentage")))
     return Filter("mirror", tuple(parts))
+
+
+# -- lowering
+
+
+def write_headers(obj: Obj, path: Path, item: Filter) -> None:
+    stem, seen = HEADERS[item.kind], {"add": 0, "remove": 0}
+    for what, fact in item.parts:
+        action, _, name = what.partition(":")
+        kind = "remove" if action == "remove" else "add"
+        place: Path = (*path, f"{stem}_{kind}", seen[kind])
+        seen[kind] += 1
+        if kind == "remove":
+            obj.set(place, name, fact)
+        else:
+            obj.set(place, {"header": {"key": name, "value": str(fact.value)}, "append_action": _HOW[action]}, fact)
+
+
+def write_redirect(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> None:
+    keys = {
+        "path": "path_redirect",
+        "prefix": "prefix_rewrite",
+        "hostname": "host_redirect",
+        "scheme": "scheme_redirect",
+        "port": "port_redirect",
+    }
+    for name, key in keys.items():
+        if (fact := item.part(name)) is not None:
+            obj.set((*path, key), fact.value, fact)
+    code = item.part("code")
+    if code is not None:
+        obj.set((*path, "response_code"), _WORDS[code.value], code, *(fact for _, fact in item.parts))
+
+
+def write_rewrite(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> None:
+    """Envoy puts the new prefix in the place of what was matched; a whole path it replaces by an expression, unless the whole of it was matched."""
+    host, whole, new = item.part("authority") or item.part("hostname"), item.part("path"), item.part("uri") or item.part("prefix")
+    if host is not None:
+        obj.set((*path, "host_rewrite_literal"), host.value, host)
+    before, after = item.part("uriRegexRewrite.match"), item.part("uriRegexRewrite.rewrite")
+    if before is not None and after is not None:
+        obj.set((*path, "regex_rewrite", "pattern", "regex"), before.value, before)
+        obj.set((*path, "regex_rewrite", "substitution"), after.value, after)
+    kind = match.path.value.kind if match.path is not None else "prefix"
+    if whole is not None and kind in ("prefix", "segments"):
+        obj.set((*path, "regex_rewrite", "pattern", "regex"), "^/.*$", whole)
+        obj.set((*path, "regex_rewrite", "substitution"), str(whole.value).replace("\\", "\\\\"), whole)
+    elif whole is not None:
+        obj.set((*path, "prefix_rewrite"), whole.value, whole)
+    elif (
+        new is not None
+        and kind == "segments"
+        and match.path is not None
+        and str(new.value) in ("", "/")
+        and match.path.value.text.strip("/")
+    ):
+        stem = full_regex(Pattern("exact", match.path.value.text.rstrip("/")))
+        obj.set((*path, "regex_rewrite", "pattern", "regex"), f"^{stem}/?", new, match.path)
+        obj.set((*path, "regex_rewrite", "substitution"), "/", new)
+    elif new is not None:
+        obj.set((*path, "prefix_rewrite"), new.value, new)

@@ -12,29 +12,26 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from meshport.dialects.cilium import envoy, envoy_config
-from meshport.dialects.cilium.envoy_actions import ACTIONS, ANSWERS, HEADERS, SHARES
+from meshport.dialects.cilium import envoy, envoy_actions, envoy_config, envoy_cors, envoy_faults, envoy_matches
+from meshport.dialects.cilium.envoy_actions import ANSWERS, HEADERS, SHARES
 from meshport.dialects.cilium.routes import Lowering, fitting
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.lowering import MAX_MATCHES, Entry
-from meshport.dialects.gateway_api.patterns import full_regex
+from meshport.dialects.gateway_api.patterns import origin_of
 from meshport.dialects.gateway_api.ranking import in_order, ranked_by_specificity
-from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules
+from meshport.dialects.gateway_api.sayable import ASPECTS, SayableRules, faults
 from meshport.dialects.gateway_api.service_routes import status_codes
-from meshport.dialects.gateway_api.writing import Target
+from meshport.dialects.gateway_api.writing import Target, shares
 from meshport.dialects.output import Obj, Path
-from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Ref, Src
 from meshport.ir.resilience import CONNECTION_ERRORS, ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
-from meshport.ir.routing import Filter, RouteMatch, RouteRule, ServiceRoutes, gather, routes_subject
+from meshport.ir.routing import Filter, RouteMatch, RouteRule, ServiceRoutes, gather, met, of_mesh, routes_subject
 from meshport.mapping.table import version_key
 
 SINCE = (1, 16)
 """The release from which an entry of `services` names its ports."""
 _UNASKED = {"istio": ISTIO_CONDITIONS, "linkerd": ("refused-stream",)}
 """What is retried where a rule names no condition; elsewhere it is a connection that fails."""
-_WORDS = {code: word for word, code in ANSWERS.items()}
-_HOW = {action: word for word, action in ACTIONS.items()}
 
 
 class Chosen(Lowering):
@@ -92,7 +89,26 @@ class Chosen(Lowering):
             return "gives no answers by itself"
         if any(item.part("uriRegexRewrite.match") is not None for rule in self.routes.rules for item in rule.filters):
             return "rewrites no path by a regular expression"
+        if any(self._demands(match) for rule in self.routes.rules for match in rule.matches if of_mesh(match)):
+            return "asks for no host, and for no header that is not there"
+        if any(_failure(rule, item) is not None for rule in self.routes.rules for item in rule.filters if item.kind == "fault"):
+            return "lets no share of the requests fail"
+        if any(self._answers_origins(item) for rule in self.routes.rules for item in rule.filters if item.kind == "cors"):
+            return "knows origins of CORS requests by their names alone, and forwards what others ask"
         return ""
+
+    def _answers_origins(self, item: Filter) -> bool:
+        """Whether CORS requests are answered as a route table says, and no route of the Gateway API does."""
+        said = [(path, fact.value) for path, fact in item.parts if envoy_cors.sayable(path, fact.value)]
+        beyond = any(path.endswith(".prefix") or (path.endswith(".regex") and origin_of(value) is None) for path, value in said)
+        unmatched = any(path == envoy_cors.UNMATCHED for path, _ in said)
+        return version_key(self.options.target_version) >= envoy_cors.SINCE and (beyond or unmatched)
+
+    @staticmethod
+    def _demands(match: RouteMatch) -> bool:
+        """Whether a match makes a demand that a route table alone knows, and none that nobody knows."""
+        asked = met(match).others
+        return bool(asked) and all(envoy_matches.sayable(name, fact.value) for name, fact in asked)
 
 
 def _answers(rule: RouteRule) -> bool:
@@ -122,6 +138,29 @@ def _rule_sayable(rule: RouteRule) -> bool:
     )
 
 
+def _failure(rule: RouteRule, item: Filter) -> Filter | None:
+    """The failure that a rule injects, where a route table says it."""
+    found = envoy_faults.failure(item)
+    share = found.part(envoy_faults.SHARE) if found is not None else None
+    return found if share is not None and envoy_faults.fraction(share.value, _drawn(rule)) is not None else None
+
+
+def _drawn(rule: RouteRule) -> list[int]:
+    """How many values each choice has that Envoy makes of the requests of a rule: where one goes, and whether it is copied."""
+    weights = (
+        shares([backend.weight.value if backend.weight is not None else 0 for backend in rule.backends]) if len(rule.backends) > 1 else ()
+    )
+    copied = [fraction for item in rule.filters if item.kind == "mirror" and (fraction := item.part("percent")) is not None]
+    return [*([sum(weights)] if sum(weights) else []), *(SHARES[_share(one.value)[1]] for one in copied if one.value != 100)]
+
+
+def _share(percent: float) -> tuple[int, str]:
+    """A share in percent as so many of so many, in the roundest numbers."""
+    part = Fraction(str(percent)) / 100
+    word, whole = next(((word, whole) for word, whole in SHARES.items() if (part * whole).denominator == 1), ("MILLION", SHARES["MILLION"]))
+    return round(part * whole), word
+
+
 def _swappable(rule: RouteRule, item: Filter) -> bool:
     """Whether Envoy replaces what is to be replaced: it knows no prefix of path elements that goes without leaving a slash."""
     known = ("uri", "prefix", "path", "authority", "hostname", "scheme", "port", "code", "uriRegexRewrite.match", "uriRegexRewrite.rewrite")
@@ -139,7 +178,7 @@ class EnvoyLowering(Chosen):
     asked: list[Fact[int]]  # the ports that rules name, where it decides something
     stands_for: list[int]  # the ports whose requests are led to the table
     others: list[int]  # those that the rules are for and the table is not
-    filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect", "rewrite", "mirror")
+    filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect", "rewrite", "mirror", "fault", "cors")
     grants: ClassVar[bool] = False
     alone: ClassVar[bool] = True
 
@@ -149,7 +188,7 @@ class EnvoyLowering(Chosen):
 
     @property
     def redirects(self) -> tuple[int, ...]:
-        return tuple(_WORDS)
+        return tuple(ANSWERS.values())
 
     @property
     def everything(self) -> tuple[Src, Src]:
@@ -174,6 +213,9 @@ class EnvoyLowering(Chosen):
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         return [one for found in SayableRules._match(self, match, shown) for one in fitting(self, found, shown)]
 
+    def demands(self, name: str, value: Any) -> bool:
+        return envoy_matches.sayable(name, value)
+
     def blocking(self, item: Filter) -> list[tuple[str, Fact[Any]]]:
         return []
 
@@ -183,6 +225,13 @@ class EnvoyLowering(Chosen):
     def filter(self, item: Filter, rule: RouteRule, shown: str) -> list[Filter]:
         if item.kind == "rewrite":
             return [item]
+        if item.kind == "fault":
+            failing = _failure(rule, item)
+            for lost in faults(item if failing is None else envoy_faults.rest(item)):
+                self.lost(lost, "filters", what=item.kind, rule=shown)
+            return [failing] if failing is not None else []
+        if item.kind == "cors":
+            return self._cors(item, shown)
         if item.kind == "mirror":
             share = item.part("percent")
             copies = self._mirror(replace(item, parts=tuple(part for part in item.parts if part[0] != "percent")), rule, shown)
@@ -193,6 +242,20 @@ class EnvoyLowering(Chosen):
                 share = None
             return [replace(copy, parts=(*copy.parts, *((("percent", share),) if share is not None else ()))) for copy in copies]
         return [self.portable(item, shown)]
+
+    def _cors(self, item: Filter, shown: str) -> list[Filter]:
+        """The answer to CORS requests as it is said, where Cilium's Envoy has the filter for it."""
+        if version_key(self.options.target_version) < envoy_cors.SINCE:
+            return super()._cors(item, shown)
+        kept = []
+        for path, fact in item.parts:
+            if envoy_cors.sayable(path, fact.value):
+                kept.append((path, fact))
+            elif (path, fact.value) == (envoy_cors.UNMATCHED, "UNSPECIFIED"):
+                self.out.imply("what becomes of such preflights unasked", fact)
+            else:
+                self.say("MP320", fact, aspects=("filters",), rule=shown, what=f"the CORS setting {path} {fact.value}")
+        return [Filter("cors", tuple(kept))] if kept else []
 
     def _only_port(self, ref: Ref) -> Fact[int] | None:
         """Of a Service with several ports it is that of the request, which 0 stands for."""
@@ -267,6 +330,10 @@ class EnvoyLowering(Chosen):
         clusters: dict[tuple[Ref, int], Src] = {}
         for rule, targets, matches in run:
             for match in matches:
+                if (failing := rule.filter("fault")) is not None:
+                    place = (*table, len(obj.at(table) or ()))
+                    envoy_matches.write_match(obj, (*place, "match"), match, gather(match, self.routes.service))
+                    envoy_faults.write(obj, place, failing, _drawn(rule))
                 self._route(obj, (*table, len(obj.at(table) or ())), rule, targets, match, port)
             for ref, number, src in self._sent(rule, targets, port):
                 clusters[ref, number] = clusters.get((ref, number), frozenset()) | src
@@ -316,13 +383,16 @@ class EnvoyLowering(Chosen):
 
     def _route(self, obj: Obj, path: Path, rule: RouteRule, targets: list[Target], match: RouteMatch, port: int) -> None:
         root = gather(match) | (gather(self.routes.service) if targets else gather(rule.filters) or rule.src)
-        _write_match(obj, (*path, "match"), match, root)
+        envoy_matches.write_match(obj, (*path, "match"), match, root)
         for item in rule.filters:
             if item.kind in HEADERS:
-                _write_headers(obj, path, item)
+                envoy_actions.write_headers(obj, path, item)
+            elif item.kind == "cors":
+                envoy_cors.write(obj, path, item)
+                envoy_cors.switched_on(obj, ("spec", "resources", 0, *envoy.PROXY, "http_filters"), item)
         redirect, answer = rule.filter("redirect"), rule.filter("direct-response")
         if redirect is not None:
-            _write_redirect(obj, (*path, "redirect"), redirect, match)
+            envoy_actions.write_redirect(obj, (*path, "redirect"), redirect, match)
         elif answer is not None or not any(target.weight is None or target.weight for target in targets):
             status = (answer.part("status") if answer is not None else None) or Fact(500, gather(rule))
             obj.set((*path, "direct_response", "status"), status.value, status, root)
@@ -342,7 +412,7 @@ class EnvoyLowering(Chosen):
             weights = [other.backend.weight for other in targets] if len(targets) > 1 else because
             obj.set((*place, "weight"), 1 if len(targets) == 1 else target.weight or 0, *weights)
             for item in target.backend.filters:
-                _write_headers(obj, place, item)
+                envoy_actions.write_headers(obj, place, item)
         timeout = rule.timeout
         obj.set(
             (*path, "timeout"),
@@ -351,7 +421,7 @@ class EnvoyLowering(Chosen):
         )
         for item in rule.filters:
             if item.kind == "rewrite":
-                _write_rewrite(obj, path, item, match)
+                envoy_actions.write_rewrite(obj, path, item, match)
         copies = [item for item in rule.filters if item.kind == "mirror"]
         for number, item in enumerate(copies):
             self._write_copy(obj, (*path, "request_mirror_policies", number), item, port)
@@ -384,11 +454,8 @@ class EnvoyLowering(Chosen):
         assert host is not None and named is not None
         obj.set((*path, "cluster"), self._cluster_of(host.value, named.value or port), host, named)
         if share is not None:
-            part = Fraction(str(share.value)) / 100
-            word, whole = next(
-                ((word, whole) for word, whole in SHARES.items() if (part * whole).denominator == 1), ("MILLION", SHARES["MILLION"])
-            )
-            obj.set((*path, "runtime_fraction", "default_value"), {"numerator": round(part * whole), "denominator": word}, share)
+            over, word = _share(share.value)
+            obj.set((*path, "runtime_fraction", "default_value"), {"numerator": over, "denominator": word}, share)
 
     def _cluster_of(self, ref: Ref, port: int) -> str:
         """The name of a cluster. One with a slash is the same in every object; Linkerd's breaker of a Service is not for what the rules of another one
@@ -396,94 +463,3 @@ class EnvoyLowering(Chosen):
         theirs = self.out.source == "linkerd" and ref != self.service.ref
         apart = theirs and any(one.service is not None and one.service.value == ref and one.breaker for one in self.ir.service_policies)
         return f"{ref.namespace}:{ref.name}:{port}" if apart else f"{ref}:{port}"
-
-
-def _write_match(obj: Obj, path: Path, match: RouteMatch, root: Src) -> None:
-    pattern = match.path.value if match.path is not None else Pattern("prefix", "/")
-    because = (match.path,) if match.path is not None else (root,)
-    key, value = {"exact": "path", "prefix": "prefix", "segments": "path_separated_prefix"}.get(pattern.kind), pattern.text
-    if pattern.kind == "any" or (pattern.kind in ("prefix", "segments") and not pattern.text.strip("/")):
-        key, value = "prefix", "/"
-    elif pattern.kind == "segments":
-        value = pattern.text.rstrip("/")
-        if "?" in value or "#" in value:
-            key = None
-    if key is None:
-        obj.set((*path, "safe_regex", "regex"), full_regex(pattern), *because)
-    else:
-        obj.set((*path, key), value, *because)
-    demands = [*((":method", match.method),) * (match.method is not None), *match.headers]
-    for number, (name, fact) in enumerate(demands):
-        assert fact is not None
-        _write_demand(obj, (*path, "headers", number), name, fact)
-    for number, (name, fact) in enumerate(match.query):
-        _write_demand(obj, (*path, "query_parameters", number), name, fact)
-
-
-def _write_demand(obj: Obj, path: Path, name: str, fact: Fact[Pattern]) -> None:
-    obj.set((*path, "name"), name, fact)
-    pattern = fact.value
-    if pattern.kind == "any":
-        obj.set((*path, "present_match"), True, fact)
-    elif pattern.kind == "exact" or (pattern.kind == "prefix" and pattern.text):
-        obj.set((*path, "string_match", pattern.kind), pattern.text, fact)
-    else:
-        obj.set((*path, "string_match", "safe_regex", "regex"), full_regex(pattern) or "^$", fact)
-
-
-def _write_headers(obj: Obj, path: Path, item: Filter) -> None:
-    stem, seen = HEADERS[item.kind], {"add": 0, "remove": 0}
-    for what, fact in item.parts:
-        action, _, name = what.partition(":")
-        kind = "remove" if action == "remove" else "add"
-        place: Path = (*path, f"{stem}_{kind}", seen[kind])
-        seen[kind] += 1
-        if kind == "remove":
-            obj.set(place, name, fact)
-        else:
-            obj.set(place, {"header": {"key": name, "value": str(fact.value)}, "append_action": _HOW[action]}, fact)
-
-
-def _write_redirect(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> None:
-    keys = {
-        "path": "path_redirect",
-        "prefix": "prefix_rewrite",
-        "hostname": "host_redirect",
-        "scheme": "scheme_redirect",
-        "port": "port_redirect",
-    }
-    for name, key in keys.items():
-        if (fact := item.part(name)) is not None:
-            obj.set((*path, key), fact.value, fact)
-    code = item.part("code")
-    if code is not None:
-        obj.set((*path, "response_code"), _WORDS[code.value], code, *(fact for _, fact in item.parts))
-
-
-def _write_rewrite(obj: Obj, path: Path, item: Filter, match: RouteMatch) -> None:
-    """Envoy puts the new prefix in the place of what was matched; a whole path it replaces by an expression, unless the whole of it was matched."""
-    host, whole, new = item.part("authority") or item.part("hostname"), item.part("path"), item.part("uri") or item.part("prefix")
-    if host is not None:
-        obj.set((*path, "host_rewrite_literal"), host.value, host)
-    before, after = item.part("uriRegexRewrite.match"), item.part("uriRegexRewrite.rewrite")
-    if before is not None and after is not None:
-        obj.set((*path, "regex_rewrite", "pattern", "regex"), before.value, before)
-        obj.set((*path, "regex_rewrite", "substitution"), after.value, after)
-    kind = match.path.value.kind if match.path is not None else "prefix"
-    if whole is not None and kind in ("prefix", "segments"):
-        obj.set((*path, "regex_rewrite", "pattern", "regex"), "^/.*$", whole)
-        obj.set((*path, "regex_rewrite", "substitution"), str(whole.value).replace("\\", "\\\\"), whole)
-    elif whole is not None:
-        obj.set((*path, "prefix_rewrite"), whole.value, whole)
-    elif (
-        new is not None
-        and kind == "segments"
-        and match.path is not None
-        and str(new.value) in ("", "/")
-        and match.path.value.text.strip("/")
-    ):
-        stem = full_regex(Pattern("exact", match.path.value.text.rstrip("/")))
-        obj.set((*path, "regex_rewrite", "pattern", "regex"), f"^{stem}/?", new, match.path)
-        obj.set((*path, "regex_rewrite", "substitution"), "/", new)
-    elif new is not None:
-        obj.set((*path, "prefix_rewrite"), new.value, new)

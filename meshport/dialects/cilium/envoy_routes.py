@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshport.dialects.base import Options
-from meshport.dialects.cilium import envoy, envoy_actions, hashing
+from meshport.dialects.cilium import envoy, envoy_actions, envoy_cors, envoy_faults, envoy_matches, hashing
 from meshport.dialects.cilium.envoy_actions import Other, only
 from meshport.dialects.cilium.envoy_config import ORIGINAL
 from meshport.dialects.cursor import Cursor
@@ -19,7 +19,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.model import IR, Loss
 from meshport.ir.resilience import Retry
-from meshport.ir.routing import Backend, RouteRule, ServiceRoutes
+from meshport.ir.routing import Backend, Filter, RouteRule, ServiceRoutes
 from meshport.mapping.bound import Bound
 from meshport.values.ports import is_number
 
@@ -84,9 +84,9 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
             found = _table(root, entry) if service is not None else None
             if service is None or found is None:
                 continue
-            way, plain, table = found
+            way, plain, table, answering = found
             try:
-                rules = _rules(table, _Clusters(clusters, options), root.number, losses)
+                rules = _rules(table, answering, _Clusters(clusters, options), root.number, losses)
             except Other:
                 continue
             listed = entry.at("ports").src
@@ -160,26 +160,29 @@ class _Clusters:
         )  # fmt: skip
 
 
-def _table(root: Cursor, entry: Cursor) -> tuple[Src, Src, Cursor] | None:
-    """What leads to the route configuration that requests to a Service are matched in, what does not matter on the way, and it itself; None where that is
-    not one plain listener."""
+def _table(root: Cursor, entry: Cursor) -> tuple[Src, Src, Cursor, Src] | None:
+    """What leads to the route configuration that requests to a Service are matched in, what does not matter on the way, it itself, and the filter that answers
+    CORS requests; None where that is not one plain listener."""
     found = _filter(root, entry, _MANAGER)
     if found is None:
         return None
     way, names, manager = found
-    name = manager.text("rds", "route_config_name")
-    way |= manager.at("rds").src
-    for item in root.each("spec", "resources"):
-        if (
-            item.at("@type").value == envoy.TYPE + "config.route.v3.RouteConfiguration"
-            and name is not None
-            and item.at("name").value == name.value
-        ):
-            hosts = item.each("virtual_hosts")
-            way = way.union(item.at("@type").src, item.at("name").src, *(host.at("domains").src for host in hosts))
-            plain = (_plain(manager) | names).union(*(host.at("name").src for host in hosts))
-            return way, plain, item
-    return None
+    name, inline = manager.text("rds", "route_config_name"), manager.at("route_config")
+    tables = [inline] if inline else [item for item in root.each("spec", "resources") if name is not None and _is_table(item, name.value)]
+    if not tables:
+        return None
+    table, hosts = tables[0], tables[0].each("virtual_hosts")
+    way = way.union(manager.at("rds").src, table.at("@type").src, *(host.at("domains").src for host in hosts))
+    plain = (_plain(manager) | names).union(*(host.at("name").src for host in hosts))
+    called = table.at("name").src
+    answering = frozenset[int]().union(*(item.src for item in manager.each("http_filters") if item.at("name").value == envoy_cors.FILTER))
+    if answering and not any(route.at("typed_per_filter_config") for host in hosts for route in host.each("routes")):
+        plain |= answering
+    return (way, plain | called, table, answering) if inline else (way | called, plain, table, answering)
+
+
+def _is_table(item: Cursor, name: str) -> bool:
+    return bool(item.at("@type").value == envoy.TYPE + "config.route.v3.RouteConfiguration" and item.at("name").value == name)
 
 
 def _bytes(root: Cursor, entry: Cursor, service: Ref, clusters: dict[str, Cursor], ir: IR) -> None:
@@ -225,27 +228,32 @@ def _plain(manager: Cursor) -> Src:
     for key in ("use_remote_address", "skip_xff_append"):
         src |= manager.at(key).src if manager.at(key).value is True else NOWHERE
     filters = manager.each("http_filters")
-    if len(filters) == 1 and filters[0].at("name").value == "envoy.filters.http.router":
-        src |= filters[0].src
+    names = [item.at("name").value for item in filters]
+    if names in (["envoy.filters.http.router"], [envoy_cors.FILTER, "envoy.filters.http.router"]):
+        src |= filters[-1].src
     if [item.at("upgrade_type").value for item in manager.each("upgrade_configs")] == ["websocket"]:
         src |= manager.at("upgrade_configs").src
     return src
 
 
-def _rules(table: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> tuple[RouteRule, ...]:
+def _rules(table: Cursor, answering: Src, clusters: _Clusters, number: int, losses: list[Loss]) -> tuple[RouteRule, ...]:
     only(table, "@type", "name", "virtual_hosts")
     hosts = table.each("virtual_hosts")
     if len(hosts) != 1 or [item.value for item in hosts[0].each("domains")] != ["*"]:
         raise Other
     only(hosts[0], "name", "domains", "routes")
-    return tuple(_rule(place, clusters, number, losses) for place in hosts[0].each("routes"))
+    listed = envoy_faults.lift(hosts[0].each("routes"))
+    return tuple(
+        _rule(place, [*((failing,) if failing is not None else ()), *envoy_cors.read(place, answering)], clusters, number, losses)
+        for place, failing in listed
+    )
 
 
-def _rule(place: Cursor, clusters: _Clusters, number: int, losses: list[Loss]) -> RouteRule:
-    only(place, "name", "match", "route", "redirect", "direct_response", *_HEADERS)
+def _rule(place: Cursor, before: list[Filter], clusters: _Clusters, number: int, losses: list[Loss]) -> RouteRule:
+    only(place, "name", "match", "route", "redirect", "direct_response", "typed_per_filter_config", *_HEADERS)
     action, name = place.at("route"), place.text("name")
-    match = envoy_actions.match_of(place.at("match"))
-    filters = [*envoy_actions.headers_of(place), *envoy_actions.redirect_of(place.at("redirect"), match)]
+    match = envoy_matches.match_of(place.at("match"))
+    filters = [*before, *envoy_actions.headers_of(place), *envoy_actions.redirect_of(place.at("redirect"), match)]
     filters += envoy_actions.answer_of(place.at("direct_response"))
     if not action:
         if not place.at("redirect") and not place.at("direct_response"):

@@ -142,10 +142,10 @@ def _ways(root: Cursor, cluster: Cursor) -> list[Cursor]:
     name = cluster.at("name").value
     ways = []
     for place in root.each("spec", "resources"):
-        for host in place.each("virtual_hosts"):
-            ways += [route.at("route") for route in host.each("routes")]
-        for chain in place.each("filter_chains"):
-            ways += [item.at("typed_config") for item in chain.each("filters") if item.at("typed_config", "@type").value == BYTES]
+        filters = [item.at("typed_config") for chain in place.each("filter_chains") for item in chain.each("filters")]
+        for table in (place, *(item.at("route_config") for item in filters)):
+            ways += [route.at("route") for host in table.each("virtual_hosts") for route in host.each("routes")]
+        ways += [item for item in filters if item.at("@type").value == BYTES]
     return [
         way
         for way in ways

@@ -140,9 +140,9 @@ def _at_service(
         if index < 0:
             return False
     filters = ("spec", "resources", index, "filter_chains", 0, "filters", 0, "typed_config", "http_filters")
-    router = _at(obj.value, filters)[-1]
+    others = [one for one in _at(obj.value, filters) if one["name"] != FILTER]
     config = local_ratelimit.written(limit.total)
-    obj.set(filters, [{"name": FILTER, "typed_config": config}, router], because)
+    obj.set(filters, [{"name": FILTER, "typed_config": config}, *others], because)
     obj.set((*filters, 0, "typed_config", "token_bucket"), config["token_bucket"], limit.total.src)
     obj.add_origin(limit.document)
     behind = [item for item in ir.world.of_namespace(service.ref.namespace) if service in ir.world.services_of(item)]

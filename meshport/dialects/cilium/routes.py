@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from meshport.dialects.cilium.envoy_matches import demanded
 from meshport.dialects.cilium.saying import MOST_PATHS, fits
 from meshport.dialects.gateway_api.ingress import IngressLowering
 from meshport.dialects.gateway_api.lowering import GATEWAY, RouteLowering
@@ -36,7 +37,7 @@ def gateway_release(version: str) -> tuple[int, ...]:
 
 def fitting(lowering: RouteLowering, match: RouteMatch, shown: str) -> list[RouteMatch]:
     """The match with expressions that Envoy takes, its path in parts where one would be too large; [] where that does not do, and it is said."""
-    where = [("header " + name, fact) for name, fact in match.headers] + [("query " + name, fact) for name, fact in match.query]
+    where = [("header " + name, fact) for name, fact, _ in demanded(match)] + [("query " + name, fact) for name, fact in match.query]
     for what, fact in where:
         if fact.value.kind not in ("exact", "any") and not fits(full_regex(fact.value)):
             lowering.say("MP123", match.src, fact, aspects=ASPECTS, rule=shown, what=what, most=LARGEST)

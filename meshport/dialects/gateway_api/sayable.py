@@ -54,6 +54,10 @@ class SayableRules(ABC):
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
     settings: ClassVar[tuple[str, ...]] = ()  # extras of a rule that are written
 
+    def demands(self, name: str, value: Any) -> bool:
+        """Whether the reader of the routes knows a demand that no route of the Gateway API makes."""
+        return False
+
     @property
     def anchored(self) -> bool:
         """Whether regular expressions are written with anchors, for a reader that searches."""
@@ -197,7 +201,7 @@ class SayableRules(ABC):
                 first = item.parts[0][1]
                 self.lost(Fact(first.value, gather(item), first.feature), "filters", what=item.kind, rule=shown)
             elif item.kind == "fault":
-                for fault in _faults(item):
+                for fault in faults(item):
                     self.lost(fault, "filters", what=item.kind, rule=shown)
             else:
                 for path, fact in item.parts:
@@ -273,6 +277,8 @@ class SayableRules(ABC):
         for key, fact in match.others:
             if key == "gateways" and "mesh" in (fact.value or ()):
                 self.out.ignore("the match holds in the mesh, which is where the route is", fact)
+                continue
+            if self.demands(key, fact.value):
                 continue
             unsaid.append(key)
             if key != "authority":
@@ -389,7 +395,7 @@ class SayableRules(ABC):
         """Say what becomes of what the source does unasked, for rules that say nothing of retries."""
 
 
-def _faults(item: Filter) -> list[Fact[Any]]:
+def faults(item: Filter) -> list[Fact[Any]]:
     """The delay and the failure that a filter injects, each one thing with the share of the requests that get it."""
     found: list[Fact[Any]] = []
     for kind in dict.fromkeys(path.partition(".")[0] for path, _ in item.parts):

@@ -319,7 +319,7 @@ class _VirtualService:
         shown = rule.name or f"rule {index + 1}"
         matches = []
         for match in rule.matches:
-            unsaid = [(name, fact) for name, fact in match.others if name != "authority"]
+            unsaid = [(name, fact) for name, fact in match.others if name not in ("authority", "withoutHeaders")]
             if unsaid:
                 for name, fact in unsaid:
                     if name != HIDING:
@@ -380,8 +380,8 @@ class _VirtualService:
         self._settings(rule, shown)
         shadows = 0
         for item in rule.filters:
-            if item.kind in ("rewrite", "cors"):
-                self._as_read(obj, (*place, "rewrite" if item.kind == "rewrite" else "corsPolicy"), item)
+            if item.kind in ("rewrite", "cors", "fault"):
+                self._as_read(obj, (*place, "corsPolicy" if item.kind == "cors" else item.kind), item)
             elif item.kind == "mirror" and item.part("host") is not None:
                 self._mirror(obj, (*place, "mirrors", shadows), item)
                 shadows += 1
