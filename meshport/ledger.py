@@ -118,7 +118,9 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     result = Account()
     for number, document in enumerate(bound.bundle.documents):
         mesh = bound.mesh[number]
-        counted = mesh or dialect_of_group(document.group) is not None  # also one that no part of the mesh reads, and one of another mesh
+        counted = (
+            mesh or dialect_of_group(document.group) is not None or document.kind == "IstioOperator"
+        )  # also one that no part of the mesh reads
         for leaf in range(document.first, document.first + document.count):
             if not counted and leaf not in bound.meta_leaves and leaf not in read and leaf not in reached:
                 continue

@@ -141,3 +141,20 @@ def test_who_goes_through_a_waypoint_is_lost_with_it(target: str) -> None:
     found = line(before, 0, 'metadata.labels["istio.io/use-waypoint"]')
     assert (found.disposition, found.codes) == ("dropped", ["MP705"])
     assert output(converted(text.replace("use-waypoint: gate", "use-waypoint: other"), target)) != output(before)
+
+
+@pytest.mark.parametrize("kind", ["VirtualService", "DestinationRule"])
+def test_where_a_waypoint_reads_the_rules_of_its_own_namespace_theirs_decides(kind: str) -> None:
+    """Beside sidecars, which read the rules of every namespace, it is nothing to speak of where the host is whole."""
+    host = "web.shop.svc.cluster.local"
+    said = {
+        "VirtualService": f"{{hosts: [{host}], http: [{{timeout: 3s, route: [{{destination: {{host: {host}}}}}]}}]}}",
+        "DestinationRule": f"{{host: {host}, trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 3}}}}}}",
+    }[kind]
+    rule = istio(kind, "web", said)
+    before = converted(AMBIENT + pods() + service() + GATE + rule, "linkerd")
+    assert line(before, 4, "metadata.namespace").disposition == "translated"
+    moved = rule.replace("namespace: shop", "namespace: pay")
+    assert output(converted(AMBIENT + pods() + service() + GATE + moved, "linkerd")) != output(before)
+    beside = converted(MESHED + pods() + service() + rule, "linkerd")
+    assert line(beside, 3, "metadata.namespace").disposition == "irrelevant"

@@ -101,8 +101,8 @@ def covers(pattern: str, host: str) -> bool:
     return pattern == host or pattern == "*" or (pattern.startswith("*") and host.endswith(pattern[1:]))
 
 
-def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Subsets:
-    """DestinationRules as service policies, and the subsets that they define."""
+def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR, ambient: frozenset[str] = frozenset()) -> Subsets:
+    """DestinationRules as service policies, and the subsets that they define; `ambient` are the namespaces that are in the mesh without sidecars."""
     known = Subsets(options)
     homes: list[tuple[str, Src]] = []
     for number in numbers:
@@ -114,7 +114,8 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
         namespace = ref.value.namespace
         full = full_host(host.value, namespace, options)
         service = resolve(host.value, namespace, options)
-        if "." not in host.value:
+        fronted = service is not None and service.namespace in ambient  # by waypoints, which read the rules of their own namespace alone
+        if "." not in host.value or fronted:
             host = host.also(root.at("metadata", "namespace").src)  # a short name is one of the rule's namespace
         subsets: dict[str, Subset] = {}
         placed = root.at("kind").src | root.at("metadata", "namespace").src
@@ -141,7 +142,7 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR) -> Su
             subset = replace(base, subset=name.value, src=name.src | item.at("labels").src)
             ir.service_policies.extend([subset] if not item.at("trafficPolicy") else _policies(subset, item.at("trafficPolicy")))
         known.add(namespace, full, ref, subsets)
-        alone = "." in host.value and service is not None and not subsets and not base.exports
+        alone = "." in host.value and service is not None and not fronted and not subsets and not base.exports
         homes.append((full, root.at("metadata", "namespace").src if alone else NOWHERE))
     for full, home in homes:
         if home and sum(covers(pattern, full) for pattern, _ in homes) == 1:  # the only one, by which every client goes

@@ -16,6 +16,7 @@ from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.durations import milliseconds, rounded
 from meshport.dialects.istio import delegates, gateways, reach, resilience
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
+from meshport.dialects.istio.waypoints import in_ambient
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Src
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, ServiceRoutes, Subset, gather
@@ -41,7 +42,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         ]
         return sorted(chosen, key=lambda i: (documents[i].namespace or options.default_namespace, documents[i].name))
 
-    subsets = resilience.lift_rules(bound, of("DestinationRule", "networking.istio.io"), options, ir)
+    ambient = frozenset(name for name, namespace in world.namespaces.items() if in_ambient(namespace))
+    subsets = resilience.lift_rules(bound, of("DestinationRule", "networking.istio.io"), options, ir, ambient)
     reach.settle(ir, world, options)
     found: list[ServiceRoutes] = []
     for number in of("VirtualService", "networking.istio.io"):
@@ -49,7 +51,9 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         found.extend(_virtual_service(root, subsets, options))
         empty = [place for key in ("http", "tls", "tcp") if (place := root.at("spec", key)).value == []]
         ir.idle.extend(Fact("an empty list has no rules", place.src, "routing.match.path") for place in empty)
-    ir.routes.extend(_ported(routes, world) for routes in _over_services(delegates.inlined(_anywhere(found, bound, ir)), world, options))
+    ir.routes.extend(
+        _ported(routes, world) for routes in _over_services(delegates.inlined(_anywhere(found, bound, ir, ambient)), world, options)
+    )
     gateway_api.lift(bound, numbers, world, options, ir, family="istio")
     gateways.lift(bound, ir)
 
@@ -57,7 +61,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
 # -- VirtualService
 
 
-def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR) -> list[ServiceRoutes]:
+def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR, ambient: frozenset[str]) -> list[ServiceRoutes]:
     """The rules without the namespaces of objects that would say the same in every namespace: which name every host in full, for all to see."""
     owners: dict[str, set[int]] = {}
     for routes in found:
@@ -71,6 +75,7 @@ def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR) -> list[ServiceR
             or len(owners[routes.host.value]) > 1  # of several the first by namespace and name goes before
             or any(gateway.value != "mesh" for gateway in routes.gateways)  # whose routes stand in the namespace of their object
             or routes.service is None  # a delegate, or a host outside: its routes stand beside the clients
+            or routes.service.value.namespace in ambient  # whose waypoints read the rules of their own namespace alone
             or any(rule.filter("mirror") is not None or delegates.delegate_of(rule) is not None for rule in routes.rules)
         )
         if home and not placed:

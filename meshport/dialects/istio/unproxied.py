@@ -52,7 +52,8 @@ def settle(ir: IR, stood: Waypoints) -> None:
         return
     for number, policy in enumerate(ir.service_policies):
         ref = policy.service.value if policy.service is not None else None
-        if ref in bare and (policy.breaker is not None or policy.extras):
+        far = ref in stood.behind and policy.clients not in ("", stood.behind[ref][0].ref.namespace)
+        if (ref in bare or far) and (policy.breaker is not None or policy.extras):  # for clients of another namespace than the waypoint's
             ir.service_policies[number] = _idle(policy)
         elif ref in stood.behind and policy.service is not None and policy.breaker is not None:
             ir.service_policies[number] = replace(policy, service=policy.service.also(stood.behind[ref][1]))
