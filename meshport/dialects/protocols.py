@@ -57,6 +57,9 @@ def of_port(workload: Workload, port: int, world: World) -> tuple[str, Src]:
         for item in service.ports:
             if world.target_number(workload, item) == port:
                 said = "tcp" if item.app_protocol.lower() in _OPAQUE else of_service_port(item)
+                if said in ("tcp", "tls") and port in workload.judged:
+                    found[""] = found.get("", NOWHERE) | workload.judged[port]
+                    continue
                 found[said] = found.get(said, NOWHERE) | item.spoken_src
     src = frozenset(leaf for leaves in found.values() for leaf in leaves)
     return (next(iter(found)), src) if len(found) == 1 else ("", src)

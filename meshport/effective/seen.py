@@ -32,9 +32,9 @@ def by_labels(piece: Piece, networks: Iterable[str], way: ByLabel, *, deny: bool
     inside = replace(piece, who=who if who.include is not None else Identities(frozenset((CLUSTER,)), who.exclude), where=Networks())
     if who.include is not None:
         return [inside]
-    beyond = [one for one in where.networks() or () if not any(covers(cidr, one.cidr) for cidr in known)]
-    apart = [one for one in beyond if all(disjoint(one.cidr, cidr) for cidr in known)]  # no pod has one of these
-    around = [one for one in beyond if one not in apart]
+    every = where.networks() or ()
+    apart = [one for one in every if all(disjoint(one.cidr, cidr) for cidr in known)]  # no pod has one of these
+    around = [one for one in every if one not in apart]  # machines beyond the cluster have private addresses as well
     found = [(who, apart), (Identities(frozenset((WORLD,)), who.exclude), around)]
     return [inside, *(replace(piece, who=peers, where=Networks(tuple(some))) for peers, some in found if some)]
 

@@ -81,6 +81,7 @@ class Workload:
     bypassed: Fact[tuple[tuple[int, int], ...]] | None = None  # inbound ports that the proxy does not see, as ranges
 
     demanding: Fact[tuple[tuple[int, int], ...]] | None = None  # ports whose default is raised to "with an identity"
+    judged: dict[int, Src] = field(default_factory=dict)  # ports whose requests rules judge, whatever Services say, by them
 
     @property
     def own_labels(self) -> dict[str, str]:

@@ -335,15 +335,17 @@ def test_a_default_for_the_clusters_networks_holds_without_a_workload_too(defaul
 @pytest.mark.parametrize(
     ("default", "peers"),
     [
-        ("all-authenticated", {"fromEndpoints": [{"matchLabels": {NAMESPACE: "shop"}}]}),
-        ("cluster-unauthenticated", {"fromEntities": ["cluster"]}),
+        ("all-authenticated", [{"fromEndpoints": [{"matchLabels": {NAMESPACE: "shop"}}]}]),
+        ("cluster-unauthenticated", [{"fromEntities": ["cluster"]}, {"fromCIDRSet": [{"cidr": cidr} for cidr in CLUSTER]}]),
     ],
 )
-def test_a_server_closes_one_port_and_cilium_opens_the_others_by_ranges(default: str, peers: dict[str, Any]) -> None:
+def test_a_server_closes_one_port_and_cilium_opens_the_others_by_ranges(default: str, peers: list[dict[str, Any]]) -> None:
+    """Machines beyond the cluster have addresses of its networks as well, and no entity takes them."""
     result = convert(linkerd(default) + SERVER + FROM_WEB, "linkerd", "cilium")
-    _, residual, *others = spec(result, "CiliumNetworkPolicy", "users")["ingress"]
+    _, *rules = spec(result, "CiliumNetworkPolicy", "users")["ingress"]
+    residual, others = rules[: len(peers)], rules[len(peers) :]
     ranges = [{"port": "1", "endPort": 8079, "protocol": "TCP"}, {"port": "8081", "endPort": 65535, "protocol": "TCP"}]
-    assert residual == {**peers, "toPorts": [{"ports": ranges}]}
+    assert residual == [{**one, "toPorts": [{"ports": ranges}]} for one in peers]
     assert others == [*OTHERS, *ECHO]
 
 

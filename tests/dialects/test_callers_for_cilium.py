@@ -311,19 +311,19 @@ CLUSTERS = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "f
 @pytest.mark.parametrize(
     ("networks", "outside"),
     [
-        ({"ipBlocks": [*CLUSTERS, "203.0.113.0/24"]}, [{"cidr": "203.0.113.0/24"}]),
-        ({"ipBlocks": ["0.0.0.0/0", "fd00::/8"]}, [{"cidr": "0.0.0.0/0"}]),
-        ({"notIpBlocks": ["203.0.113.0/24"]}, [{"cidr": "0.0.0.0/0", "except": ["203.0.113.0/24"]}, {"cidr": "::/0"}]),
+        ({"ipBlocks": [*CLUSTERS, "203.0.113.0/24"]}, [[{"cidr": "203.0.113.0/24"}], [{"cidr": cidr} for cidr in CLUSTERS]]),
+        ({"ipBlocks": ["0.0.0.0/0", "fd00::/8"]}, [[{"cidr": "0.0.0.0/0"}, {"cidr": "fd00::/8"}]]),
+        ({"notIpBlocks": ["203.0.113.0/24"]}, [[{"cidr": "0.0.0.0/0", "except": ["203.0.113.0/24"]}, {"cidr": "::/0"}]]),
     ],
 )
 def test_addresses_of_the_whole_cluster_and_beyond_are_every_pod_and_those_beyond(networks: dict[str, list[str]], outside: Any) -> None:
-    """A CIDR takes no pod; where the networks hold every address that a pod may have, the entity says the pods."""
+    """A CIDR takes no pod; where the networks hold every address that a pod may have, the entity says the pods, and the networks machines beyond the cluster."""
     result = convert(
         ISTIO + policy(json.dumps({"selector": {"matchLabels": {"app": "users"}}, "rules": [{"from": [{"source": networks}]}]}))
     )
     assert [{key: rule[key] for key in rule if key.startswith("from")} for rule in policies(result)["users"]["ingress"]] == [
         {"fromEntities": ["cluster"]},
-        {"fromCIDRSet": outside},
+        *({"fromCIDRSet": some} for some in outside),
     ]
     assert "MP284" not in codes(result) and not [one for one in result.verification.differences if one.change in ("allowed", "denied")]
 

@@ -110,3 +110,25 @@ spec:
         (service,) = [one.object for one in result.manifests if one.object["kind"] == "Service"] or [{"spec": {"ports": [{}]}}]
         assert service["spec"]["ports"][0].get("appProtocol") == spoken
         assert not [change for change in result.diff if not change.findings]
+
+
+@pytest.mark.parametrize("name", ["tcp-data", "https-data"])
+def test_requests_that_cilium_judged_are_judged_whatever_the_service_calls_the_port(name: str) -> None:
+    """Cilium reads HTTP where its rules say so; for Istio the Service has to say it, for Linkerd nobody has to."""
+    policy = """
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress: [{fromEndpoints: [{matchLabels: {app: job}}], toPorts: [{ports: [{port: web, protocol: TCP}], rules: {http: [{method: POST}]}}]}]
+"""
+    world = [POD % (("api",) * 4), POD % (("job",) * 4), SERVICE % name, policy]
+    made = [item.object for item in converted(world, "cilium", "istio")[1].manifests]
+    (service,) = (item for item in made if item["kind"] == "Service")
+    assert service["spec"]["ports"] == [{"name": name, "port": 8080, "targetPort": "web", "appProtocol": "http"}]
+    made = [item.object for item in converted(world, "cilium", "linkerd")[1].manifests]
+    assert [item["spec"]["proxyProtocol"] for item in made if item["kind"] == "Server"] == ["unknown"]
+    assert {"method": "POST"} in [
+        match for item in made if item["kind"] == "HTTPRoute" for rule in item["spec"]["rules"] for match in rule["matches"]
+    ]

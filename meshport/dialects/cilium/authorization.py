@@ -26,6 +26,7 @@ from meshport.ir.authorization import (
     IDENTITY,
     OTHER,
     OTHER_PROTOCOLS,
+    PORT,
     Beyond,
     Condition,
     Egress,
@@ -72,7 +73,26 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     asking = sorted({f"{policy.kind} {policy.ref.value}" for policy in ir.policies if any(rule.http for rule in policy.rules)})
     if without is not None and asking:
         ir.losses.append(Loss("MP974", (without.value,), without.document, {"policies": ", ".join(asking)}))
+    _judged(ir)
     of_kubernetes.lift(bound, peers, options, ir, enforced=enforcement is None or enforcement.value.value != "never")
+
+
+def _judged(ir: IR) -> None:
+    """The ports of pods where rules judge requests: Cilium's Envoy reads HTTP there, whatever the name of a Service's port says to Istio.
+
+    https://docs.cilium.io/en/stable/security/policy/language/#http
+    """
+    for policy in ir.policies:
+        asked = [item for rule in policy.rules if rule.needs_http for item in rule.conditions if item.attribute == PORT]
+        for workload in ir.world.selected(policy.subject.value) if asked else ():
+            declared = {port.number: port.name.lower() for port in workload.ports if port.protocol == "TCP"}
+            for fact in (fact for item in asked for fact in item.any_of or ()):
+                named = isinstance(fact.value, str)
+                low, high = (0, 0) if named else fact.value
+                alone = {low} if low == high and not named else set()
+                shown = {number for number, name in declared.items() if (name == fact.value if named else low <= number <= high)}
+                for port in shown | alone:
+                    workload.judged[port] = workload.judged.get(port, NOWHERE) | fact.src
 
 
 def _since(release: str, bound: Bound) -> bool:

@@ -266,6 +266,11 @@ def _port(
                 if current in ("tcp", "tls"):
                     silent.append((policy, workload, number))
             told = policy.protocol.src
+    if not wanted and current in ("tcp", "tls"):
+        numbers = [(workload, ir.world.target_number(workload, port)) for workload in members]
+        judged = [workload.judged[number] for workload, number in numbers if number is not None and number in workload.judged]
+        if judged:
+            wanted, src = "http", frozenset(leaf for leaves in judged for leaf in leaves)
     for policy, workload, number in silent if not wanted or wanted == current else ():
         out.gather(
             (policy.document, str(service.ref)), "MP398", document=policy.document, affects=(Affected(workload.ref.namespace, workload.ref.name, number),),
