@@ -302,6 +302,9 @@ def test_the_gateway_api_is_switched_on_where_a_route_is_there_to_be_read() -> N
     without = meshport.convert(meshport.load_text(SERVICE + GRPC), source="linkerd", target="cilium", target_version="1.15")
     assert needed and "gatewayAPI" not in str(without.install)
     assert "MP370" in codes(without) and not {"MP900", "MP901", "MP902"} & codes(without)
+    unreadable = GRPC.replace("timeout.linkerd.io/request: 5s", "timeout.linkerd.io/request: soon")
+    spoken = codes(meshport.convert(meshport.load_text(SERVICE + unreadable), source="linkerd", target="cilium", target_version="1.15"))
+    assert "MP409" in spoken and not {"MP900", "MP901", "MP902"} & spoken
 
 
 WORLD = (

@@ -14,6 +14,7 @@ from meshport.dialects.gateway_api import attachment
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api import routing as shared
 from meshport.dialects.gateway_api.attachable import no_service, speaker
+from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Ref, Src
@@ -54,6 +55,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
         else:
             no_service(item, speaker(item, ir, out))
     unread = [item for item in ir.routes if _unread(item, options)]
+    for item in (*outside, *unread):
+        for reason, src in item.silenced:
+            out.ignore(reason, src)
+        warn(item, out)
     for item in unread:
         speaker(item, ir, out)("MP370", version=options.target_version, kind=item.kind, since=_SINCE[item.kind])
     apart = [item for item in ir.routes if item not in unread and item.consumer is not None and _stands(item)]
