@@ -207,7 +207,7 @@ def _inseparable(out: Output, draft: Draft, servers: dict[int, Policy], stranger
             "MP230", src, document=document, disposition="dropped", affects=affects_of(Region(draft.region.namespace, [*draft.region.members, *strangers]), None),
             explains=frozenset((subject, "allow") for subject in _subjects([*draft.region.members, *strangers])), feature="authorization.subject", policy=named,
             workloads=", ".join(str(member.workload.ref) for member in draft.region.members),
-            others=", ".join(str(item.workload.ref) for item in strangers),
+            others=", ".join(str(item.workload.ref) for item in strangers), outcome="nothing is let in there",
         )  # fmt: skip
 
 

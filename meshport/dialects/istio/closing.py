@@ -35,6 +35,7 @@ from meshport.values.identities import EVERYONE, Identity
 
 API = "security.istio.io/v1"
 KIND = "AuthorizationPolicy"
+NOTHING = "nothing is let in there"  # what becomes of pods that no label tells apart
 MOST = 64  # ports of a range that are written one by one
 CLUSTER = Entity("cluster")
 Range = tuple[int, int]
@@ -172,12 +173,19 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
             if own.accepts(other.workload.labels)
             and (all(other is not known for known in same) or access.numbered(policy, other.workload) is not one)
         ]
+        deny = policy.action.value == "deny"  # of which both are refused what either is
+        if strangers and deny:
+            alike = [number for number, other in enumerate(members) if Selector.of(telling(other, access)) == own]
+            one = replace(one, rules=tuple(dict.fromkeys(rule for number in alike for rule in numbered[number].rules)))
+            refused = {id(other): _conditions(version) for other, version in zip(members, numbered, strict=True)}
+            strangers = [other for other in strangers if not _conditions(one) <= refused.get(id(other), set())]
         if strangers:
             wide = replace(work, members=[*same, *strangers])
             wide.say(
-                "MP230", policy.sources, "dropped", feature="authorization.subject", workloads=str(item.workload.ref),
-                others=", ".join(str(other.workload.ref) for other in strangers),
+                "MP230", policy.sources, "approximated" if deny else "dropped", feature="authorization.subject", workloads=str(item.workload.ref),
+                others=", ".join(str(other.workload.ref) for other in strangers), outcome="what it denies is denied to both" if deny else NOTHING,
             )  # fmt: skip
+        if strangers and not deny:
             one = replace(one, rules=())
         yield own, one, same
     if whole and policy.action.value == "allow":
@@ -506,6 +514,13 @@ def _networks(piece: Piece, entry: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _without_ports(rule: Rule) -> tuple[Condition, ...]:
     return tuple(item for item in rule.conditions if item.attribute != PORT)
+
+
+def _conditions(policy: Policy) -> set[tuple[Any, ...]]:
+    """What the rules of a policy ask for, each with its ports."""
+    ranges = [_ranges(rule) for rule in policy.rules]
+    ports = [None if found is None else tuple(sorted({one for one in found if one[1] > 0})) for found in ranges]
+    return {(_without_ports(rule), known) for rule, known in zip(policy.rules, ports, strict=True)}
 
 
 def _spoken(rule: Rule) -> str:

@@ -211,7 +211,7 @@ def _inseparable(context: Context, members: list[Effective], intruders: list[Eff
             affects=tuple(Affected(member.workload.ref.namespace, member.workload.ref.name) for member in members),
             explains=frozenset(pair for member in members for port in (*ports_of([member], context.world), None) for pair in context.explains(port, "allow")),
             feature="authorization.subject", policy=str(policy.ref.value),
-            workloads=", ".join(str(member.workload.ref) for member in members), others=", ".join(str(item.workload.ref) for item in intruders),
+            workloads=", ".join(str(member.workload.ref) for member in members), others=", ".join(str(item.workload.ref) for item in intruders), outcome="nothing is let in there",
         )  # fmt: skip
 
 
