@@ -11,7 +11,7 @@ from meshport.dialects.cilium import envoy, envoy_routes, hashing
 from meshport.dialects.cilium.envoy_config import KIND, ORIGINAL
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
-from meshport.ir.base import NOWHERE, Fact, Ref
+from meshport.ir.base import NOWHERE, Fact, Ref, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.resilience import (
     Breaker,
@@ -266,12 +266,14 @@ def _time(place: Cursor, key: str) -> Fact[int] | None:
 def _read(place: Cursor, setting: envoy.Setting, feature: str) -> Fact[Any] | None:
     """A field of a cluster, in the IR's form: durations with one unit."""
     here = place
+    by: Src = NOWHERE
     for step in setting.path[:-1]:
         if isinstance(step, int):  # a threshold: those for requests of high priority are for none, as no route read here gives one
             items = [item for item in here.each() if item.at("priority").value in (None, "DEFAULT")]
             if len(items) <= step:
                 return None
             here = items[step]
+            by = here.at("priority").src  # with another one the limit would be for none
         else:
             here = here.at(step)
     last = here.at(str(setting.path[-1]))
@@ -285,4 +287,4 @@ def _read(place: Cursor, setting: envoy.Setting, feature: str) -> Fact[Any] | No
             value = one_unit(int(value) * 1000)
     except (ValueError, TypeError):
         return None
-    return Fact(value, last.src, feature)
+    return Fact(value, last.src | by, feature)
