@@ -18,12 +18,13 @@ from meshport.documents import format_path
 from meshport.documents.secrets import secret_leaves
 from meshport.findings import Finding
 from meshport.ir.base import ANYWHERE, NOWHERE, Ref, Src
-from meshport.mapping.table import dialect_of_group
+from meshport.mapping.table import dialect_of_group, version_key
 
 if TYPE_CHECKING:
     from meshport.dialects.output import Output
     from meshport.documents import Bundle
     from meshport.mapping.bound import Bound
+    from meshport.mapping.table import Kind
 
 DISPOSITIONS = ("translated", "approximated", "installed", "manual", "dropped", "invalid", "irrelevant", "passed_through", "unaccounted")
 DECIDING = ("authorization.action", "authorization.deny", "authorization.audit", "authorization.dry-run", "server.access-policy")
@@ -263,12 +264,17 @@ def renewed(number: int, bound: Bound, out: Output) -> bool:
     return (
         out.source == out.target
         and kind is not None
-        and kind.dialect == out.source
+        and (kind.dialect == out.source or _moved_by_linkerd(kind, out))
         and kind.name != "Link"  # its controller writes it, in the version that it knows
         and len(kind.versions) > 1
         and bound.mesh[number]
         and number not in bound.broken
     )
+
+
+def _moved_by_linkerd(kind: Kind, out: Output) -> bool:
+    """Whether it is one of the routes of the Gateway API that Linkerd reads in their newest version (`modern_versions`)."""
+    return out.source == "linkerd" and kind.name in ("HTTPRoute", "GRPCRoute") and version_key(out.target_version) >= (2, 18)
 
 
 def _said_versions(bound: Bound) -> Iterator[tuple[int, int]]:

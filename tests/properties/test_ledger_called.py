@@ -56,6 +56,23 @@ def test_of_a_mesh_converted_onto_itself_the_version_decides_nothing_where_the_n
     assert line(before, 4, "apiVersion").disposition == "translated"  # the API is not Istio's own, and stays as it is
 
 
+@pytest.mark.parametrize(("release", "said"), [("2.20", "irrelevant"), ("2.17", "translated")])
+def test_the_version_of_a_route_decides_where_linkerd_does_not_move_it(release: str, said: str) -> None:
+    route = linkerd(
+        "HTTPRoute", "web", "{parentRefs: [{group: core, kind: Service, name: web, port: 80}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
+        api="gateway.networking.k8s.io/v1",
+    )  # fmt: skip
+    found = [
+        converted(LINKERD + pods() + service() + text, "linkerd", "linkerd", target_version=release)
+        for text in (route, route.replace("io/v1\n", "io/v1beta1\n"))
+    ]
+    assert line(found[0], 3, "apiVersion").disposition == said
+    written = [
+        [item for item in (*one.passed_through, *(made.object for made in one.manifests)) if item["kind"] == "HTTPRoute"] for one in found
+    ]
+    assert (written[0] == written[1]) is (said == "irrelevant")
+
+
 def test_a_name_that_a_finding_tells_is_lost_with_it_and_the_same_name_of_something_else_is_not() -> None:
     told = istio("VirtualService", "ext", "{hosts: [ext.example.org], http: [{route: [{destination: {host: ext.example.org}}]}]}")
     found = line(converted(MESHED + pods() + service() + told, "cilium"), 3, "metadata.name")
