@@ -33,6 +33,7 @@ from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.values.identities import EVERYONE
 from meshport.values.language import TEXT, Language, LanguageTooLarge, UnsupportedRegex
 from meshport.values.language import union as union_of
+from meshport.values.ports import CalledPort
 from meshport.values.problems import ValueProblem
 from meshport.values.search import finds_whole
 
@@ -392,7 +393,9 @@ def port_fits(condition: Condition, port: int | None, *, deny: bool = False) -> 
 
 def _of_port(value: Any, port: int, named: bool) -> bool:
     """Whether a range of ports holds one; of a name it is not known, and `named` is the answer."""
-    return value[0] <= port <= value[1] if isinstance(value, tuple) else named
+    if isinstance(value, tuple):
+        return bool(value[0] <= port <= value[1])
+    return named or (isinstance(port, CalledPort) and value == port.name)
 
 
 def _of_condition(condition: Condition, *, deny: bool = False) -> Piece:

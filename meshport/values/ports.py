@@ -75,3 +75,26 @@ def format_ports(ranges: Iterable[tuple[int, int]]) -> str:
 def is_number(text: str) -> bool:
     """Whether a text is a number that fits a machine word: ASCII digits alone, for `int` takes others and refuses thousands of them."""
     return text.isascii() and text.isdigit() and len(text) < 19
+
+
+class CalledPort(int):
+    """A container port of which the name is known and the number is not: as a number it is above all that ports have."""
+
+    name: str
+
+    def __new__(cls, name: str, position: int) -> CalledPort:
+        made = super().__new__(cls, 65536 + position)
+        made.name = name
+        return made
+
+    def __str__(self) -> str:
+        return self.name
+
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        return format(self.name, spec)
+
+
+def called_ports(names: Iterable[str]) -> list[CalledPort]:
+    return [CalledPort(name, position) for position, name in enumerate(sorted(set(names)))]

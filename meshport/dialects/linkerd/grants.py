@@ -31,6 +31,7 @@ from meshport.ir.base import NOWHERE, Ref, Src, sources
 from meshport.ir.world import World
 from meshport.values.identities import Identity
 from meshport.values.language import BARE_PATHS, Language
+from meshport.values.ports import CalledPort
 
 SCRAPE = "scrape"
 
@@ -97,6 +98,7 @@ class Context:
     shown: bool = True  # whether its pods are known: what holds for others nobody compares
 
     def affects(self, port: int | None) -> tuple[Affected, ...]:
+        port = None if isinstance(port, CalledPort) else port
         return tuple(Affected(member.workload.ref.namespace, member.workload.ref.name, port) for member in self.region.members)
 
     def explains(self, port: int | None, *aspects: str) -> frozenset[tuple[str, str]]:

@@ -24,6 +24,7 @@ from meshport.ir.authorization import PORT, Policy, Rule
 from meshport.ir.base import NOWHERE, Ref, Selector, Src
 from meshport.mapping.table import in_range
 from meshport.values.identities import EVERYONE
+from meshport.values.ports import CalledPort
 
 _PROTOCOLS = {"http": "HTTP/1", "": "unknown", "http2": "HTTP/2", "grpc": "HTTP/2", "tcp": "opaque", "tls": "TLS", "udp": "opaque"}
 
@@ -88,7 +89,7 @@ def write(context: Context, item: PortPlan, selector: Selector, selector_src: Sr
     api = f"policy.linkerd.io/{server_version(options.target_version)}"
     obj = out.object(api, "Server", ref, owner=owner, group=group, rank=41, because=because)
     obj.set(("spec", "podSelector"), selector.manifest(), selector_src | because)
-    obj.set(("spec", "port"), item.port, because, _naming(item, policies))
+    obj.set(("spec", "port"), item.port.name if isinstance(item.port, CalledPort) else item.port, because, _naming(item, policies))
     protocol = _PROTOCOLS.get(item.protocol, "unknown")
     if protocol == "HTTP/2" and probes:
         protocol = "unknown"

@@ -23,6 +23,7 @@ from meshport.effective.subjects import ANY_POD
 from meshport.ir.authorization import PORT, Policy
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Requirement, Selector, Src, sources
 from meshport.ir.world import ContainerPort, Service, Workload
+from meshport.values.ports import called_ports
 
 FEW = 4  # ports of a namespace that pods are taken to have of which a selector alone is known
 OTHERS = "other-pods"
@@ -149,7 +150,7 @@ def _of_namespace(
             others += group
             fate.short |= {_key(policy) for policy in _policies(item)}
             continue
-        spoken = tuple((port, protocols.of_port(item.workload, port, access.world)[0]) for port in ports)
+        spoken = tuple((str(port), protocols.of_port(item.workload, port, access.world)[0]) for port in ports)
         served = frozenset(port for selector, port in there.servers if selector.accepts(labels))
         key = (item.key, spoken, served)
         kept = found.setdefault(key, _Kept(item, {port: src for port, src in ports.items() if port not in served}))
@@ -198,17 +199,43 @@ def _effective(there: _Namespace, labels: dict[str, str]) -> tuple[Effective, di
     """What holds for pods of a kind, and the ports to look at: those that the rules of their policies name, that Services before them send to, and that known
     pods under the same policies have; of pods that no policy selects by labels, and where that is none and they are few, all that the namespace knows."""
     pod = there.pod(labels, [])
+    services = there.access.world.services_of(pod)
+    called = {str(port): port for port in called_ports(_names(services))}
+    pod = there.pod(labels, [ContainerPort(port, name, "TCP") for name, port in called.items()])
     said = _policies(there.access.of(pod))
     own = [policy.subject.value for policy in said if not policy.subject.value.selector.everything]
     near = [one for one in there.shown if one.meshed is not False and any(pods.contains(there.name, one.workload.labels) for pods in own)]
     item = there.access.of(pod)
-    services = there.access.world.services_of(pod)
+    if not _whatever_number(item):
+        called = {}
     named = _together(
         [ports_of(near, there.access.world), _of_services(services), *(servers.mentioned(policy) for policy in _policies(item))]
     )
-    if own and (named or len(there.numbers) > FEW):
-        return item, named
-    return item, there.numbers
+    by_name = {called[name]: src for name, src in _names(services).items() if name in called}
+    if own and (named or by_name or len(there.numbers) > FEW):
+        return item, {**named, **by_name}
+    return item, {**there.numbers, **by_name}
+
+
+def _names(services: list[Service]) -> dict[str, Src]:
+    """The container ports that Services send to by name."""
+    return {
+        item.target: item.target_src for one in services for item in one.ports if isinstance(item.target, str) and item.protocol == "TCP"
+    }
+
+
+def _whatever_number(item: Effective) -> bool:
+    """Whether a port that is known by its name alone may be opened as its pods' policies say: no deny, no mode and no exception of theirs is about the number
+    that it may have. Rules that admit on some ports alone do not admit there."""
+    asked = [
+        fact
+        for policy in _policies(item)
+        for rule in policy.rules
+        for condition in rule.conditions
+        if condition.attribute == PORT
+        for fact in (condition.none_of if policy.action.value == "allow" else condition.any_of or ())
+    ]
+    return not asked and not item.transport.keys() - {None} and item.workload.demanding is None
 
 
 def _of_services(services: list[Service]) -> dict[int, Src]:
