@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
 from meshport.documents.built import built_by_tool
 from meshport.findings import Finding
+from meshport.mapping.bound import CORE_KINDS
 from meshport.mapping.homes import OF_THE_CLUSTER
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     """What is wrong with the text, and which documents name no namespace."""
     numbers = {(document.file, document.index): number for number, document in enumerate(bundle.documents)}
     found = []
+    files = _files(bundle, bound)
     for problem in bundle.problems:
+        if problem.about and not any(_below(file, problem.about) for file in files):
+            continue  # it changes nothing that is read
         number = numbers.get((problem.file, problem.document if problem.document is not None else -1))
         found.append(
             Finding(
@@ -47,7 +51,7 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
                 path=problem.path,
             )
         )
-    found.extend(_built(bundle))
+    found.extend(_built(bundle, files))
     homeless = [
         number
         for number, document in enumerate(bundle.documents)
@@ -63,7 +67,22 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     return found
 
 
-def _built(bundle: Bundle) -> Iterator[Finding]:
+def _files(bundle: Bundle, bound: Bound) -> set[str]:
+    """The files that hold something that is read: objects of a mesh, and what every mesh acts on."""
+    return {
+        document.file
+        for number, document in enumerate(bundle.documents)
+        if document.file and (bound.mesh[number] or (document.group, document.kind) in CORE_KINDS)
+    }
+
+
+def _below(file: str, places: tuple[str, ...]) -> bool:
+    """Whether a file is one of these, or lies in one of these folders."""
+    path = PurePath(file)
+    return any(path == PurePath(one) or PurePath(one) in path.parents for one in places)
+
+
+def _built(bundle: Bundle, files: set[str]) -> Iterator[Finding]:
     """What Flux and Argo CD are told to change in files that were read, before a cluster gets them."""
     for number, document in enumerate(bundle.documents):
         told = built_by_tool(document.group, document.kind, document.value)
@@ -71,7 +90,7 @@ def _built(bundle: Bundle) -> Iterator[Finding]:
             continue
         path, said, folder, command = told
         inside = PurePosixPath(folder).parts
-        if any(_within(PurePosixPath(file.file).parent.parts, inside) for file in bundle.files if file.file != document.file):
+        if any(_within(PurePosixPath(file).parent.parts, inside) for file in files if file != document.file):
             message = (
                 f"{document.kind} {document.name} changes what lies in {folder} ({', '.join(said)}), and the files were read as they stand"
             )

@@ -5,7 +5,7 @@ Membership follows the source. A pod is never in both meshes, and nothing is enr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +53,12 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             enrolled += [name] if namespace.document not in out.outside else []
         else:
             out.imply("a namespace that is not in the mesh needs no mark", namespace.meshed)
-    commanded = unseen(ir, out)
     for workload in ir.world.workloads:
         if workload.meshed is None:
             continue
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if not inherits(ir, workload, workload.meshed.value, commanded):
+        if not inherits(ir, workload, workload.meshed.value):
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
@@ -80,13 +79,11 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         found.remedy = restart(enrolled, ir.world) or found.remedy
 
 
-def inherits(ir: IR, workload: Workload, meshed: bool, commanded: Collection[str]) -> bool:
-    """Whether a workload's pods are in the mesh, or out of it, by what their namespace will say; one of those that a command is to enrol says nothing for
-    sure."""
+def inherits(ir: IR, workload: Workload, meshed: bool) -> bool:
+    """Whether a workload's pods are in the mesh, or out of it, by what their namespace will say; one that the bundle has no object for says nothing for
+    sure, for it may be enrolled by other hands."""
     home = ir.world.namespaces.get(workload.ref.namespace)
-    if home is None:
-        return not meshed and workload.ref.namespace not in commanded
-    return meshed == (home.meshed is not None and home.meshed.value)
+    return home is not None and meshed == (home.meshed is not None and home.meshed.value)
 
 
 def by_command(ir: IR, out: Output, command: str, labels: dict[str, str] | None = None) -> None:

@@ -6,6 +6,7 @@ https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -27,6 +28,7 @@ _FLUX = (
     "components",
 )
 _ARGO = ("namespace", "namePrefix", "nameSuffix", "commonLabels", "commonAnnotations", "patches", "components")
+_MAKES = ("transformers", "generators", "helmCharts", "helmChartInflationGenerator")
 _LISTS = ("resources", "bases", "components")
 _FILES = (".yaml", ".yml", ".json")
 _ELSEWHERE = ("://", "github.com/", "git@", "?ref=")
@@ -56,6 +58,19 @@ def kustomized(value: Any, file: str | None) -> tuple[str, tuple[str, str]] | No
     folder = PurePath(file or ".").parent
     message = f"the kustomization changes what it lists ({', '.join(said.values())}), and the files were read as they stand"
     return next(iter(said)), (message, f"give what it builds and leave the folder out: kubectl kustomize {folder} | meshport COMMAND - ...")
+
+
+def tree_of(value: Mapping[str, Any], file: str | None) -> tuple[str, ...]:
+    """The folders and files that a kustomization is about; none where it takes, or makes, what stands in no file of its tree."""
+    folder = PurePath(file or ".").parent
+    found = [str(folder)]
+    for key in _LISTS:
+        listed = value.get(key)
+        for one in listed if isinstance(listed, (list, tuple)) else ():
+            if not isinstance(one, str) or any(mark in one for mark in _ELSEWHERE):
+                return ()
+            found.append(os.path.normpath(folder / one))
+    return () if any(value.get(key) for key in _MAKES) else tuple(found)
 
 
 def patches(value: Any) -> tuple[list[str], list[str]]:

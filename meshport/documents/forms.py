@@ -119,6 +119,13 @@ def not_an_object(value: Any) -> str | None:
     return f"skipped: the document has no {' and no '.join(missing)}, so it is not a Kubernetes object" if missing else None
 
 
+def holds(value: Any, key: str) -> bool:
+    """Whether a mapping in a value, at any depth, has a key."""
+    if isinstance(value, Mapping):
+        return key in value or any(holds(one, key) for one in value.values())
+    return isinstance(value, (list, tuple)) and any(holds(one, key) for one in value)
+
+
 def is_list(value: Any) -> bool:
     """Whether a document is a List of others, `PodList` and its like among them."""
     if not isinstance(value, Mapping):

@@ -102,6 +102,7 @@ class Problem:
     column: int | None = None
     path: str | None = None
     leaves: tuple[int, ...] = ()
+    about: tuple[str, ...] = ()  # folders and files that it is of no matter without; () where it stands for itself
 
 
 @dataclass(frozen=True, slots=True)

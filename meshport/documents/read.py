@@ -18,10 +18,10 @@ from typing import Any
 from meshport.documents import build as _build
 from meshport.documents import jsontext
 from meshport.documents.build import Builder, Duplicate, Tree, UnreadableError, renumber
-from meshport.documents.built import kustomized
+from meshport.documents.built import kustomized, tree_of
 from meshport.documents.events import backend
 from meshport.documents.files import SCRIPT, files_below, marked, patching
-from meshport.documents.forms import NO_MANIFEST, chart_named, chart_of, form_of, is_list, items_of, not_an_object
+from meshport.documents.forms import NO_MANIFEST, chart_named, chart_of, form_of, holds, is_list, items_of, not_an_object
 from meshport.documents.handed import ADD_IT, handed_over
 from meshport.documents.kubectl import OF_THE_CLUSTER
 from meshport.documents.model import Bundle, Document, Part, Problem, SourceFile, Written, first_leaf, format_path, leaf_paths
@@ -33,6 +33,7 @@ MAX_FILE = 256_000_000
 """Bytes of one file."""
 
 _BUILD = "nothing to do where what the kustomization builds is given instead (kubectl kustomize)"
+_PATCH = "skipped: a strategic merge patch (`$patch`), which changes an object and is none"
 _UNTOLD = "a script gives kubectl what only the shell knows, and it was not read"
 _TELL = "write the value in, set it once at the top of the script (NAME=value), or give the manifests themselves"
 _CHANGES = "changes what a mesh reads, on the way to the cluster or there, and was not read"
@@ -165,6 +166,7 @@ class _Reader:
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
         self.files: list[SourceFile] = []
+        self.patching = False  # whether the text at hand may hold a patch
         self.templates: dict[str | None, tuple[int, int]] = {}  # files that cannot be read for their templates: the problem, documents
         self.lines = array("I")
         self.columns = array("I")
@@ -208,6 +210,7 @@ class _Reader:
     def text(self, text: str, file: str | None, sha: str | None = None) -> None:
         before = len(self.documents)
         text = text.removeprefix("\ufeff")
+        self.patching = "$patch" in text
         if file is not None and file.lower().endswith(SCRIPT):
             self._script(text, file, sha)
             return
@@ -361,13 +364,14 @@ class _Reader:
             handed = (
                 self.charts.get(file or "", "") if isinstance(value, Mapping) and not ("apiVersion" in value or "kind" in value) else ""
             ) or chart_named(file, value)
-            wrong = None if handed else not_an_object(value)
+            wrong = None if handed else not_an_object(value) or (_PATCH if self.patching and holds(value, "$patch") else None)
             if (builds := kustomized(value, file)) is not None:
                 place = first_leaf(shadow[builds[0]])
-                self.problems.append(Problem("MP006", *builds[1], file, index, self.lines[place], self.columns[place], builds[0]))
+                where = (self.lines[place], self.columns[place])
+                self.problems.append(Problem("MP006", *builds[1], file, index, *where, builds[0], about=tree_of(value, file)))
             elif wrong:
                 path = f"items[{item}]" if listed else None
-                self.problems.append(Problem("MP002", wrong, NO_MANIFEST, file, index, begins, None, path))
+                self.problems.append(Problem("MP002", wrong, _BUILD if wrong is _PATCH else NO_MANIFEST, file, index, begins, None, path))
             if wrong:
                 continue
             taken.append((item if listed else None, begins, value, shadow))

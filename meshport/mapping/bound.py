@@ -14,6 +14,7 @@ from meshport.findings import Finding
 from meshport.ir.base import Fact, Ref
 from meshport.mapping.exclusive import clashes
 from meshport.mapping.limits import breaches
+from meshport.mapping.names import FILLED_IN, misnamed
 from meshport.mapping.owners import TEMPLATES, generated_by, made
 from meshport.mapping.passed_over import passed_over
 from meshport.mapping.paths import dotted, homes, leaves_below, leaves_of, nearest, numberless, pairs, siblings
@@ -150,7 +151,7 @@ class Bound:
                 self._say_gaps(number, document, dialect or "")
                 if self._mistyped is not None:
                     self._refusal, taken = self._refusal or self._mistyped, False
-                taken = self._without_clash(number, document, kind) and taken
+                taken = self._named(number, document) and self._without_clash(number, document, kind) and taken
                 taken = self._within_limits(number, document, kind) and taken
             if not taken:
                 self.broken.add(number)
@@ -159,8 +160,7 @@ class Bound:
                 self._pass_over(number, document)
             return
         self._meta(number, document, document.value, document.leaves, ())
-        if (document.group, document.kind) in CORE_KINDS and not document.name:
-            self._nameless(number)
+        if (document.group, document.kind) in CORE_KINDS and not self._named(number, document):
             self.broken.add(number)
             self._refused(document)
 
@@ -246,8 +246,14 @@ class Bound:
         for breach in found:
             listed = leaves_of(nearest(document.leaves, breach.path)) if breach.path else document.leaves.get("kind")
             place = f"{dotted(breach.path)}: " if breach.path else ""
-            text = f"{place}{breach.why}; no cluster takes the object, so all of it does nothing"
-            said = self._problem("MP072", number, listed, text, "Mend the value, or delete the object: it is not in force.")
+            text, remedy = (
+                f"{place}{breach.why}; no cluster takes the object, so all of it does nothing",
+                "Mend the value, or delete the object: it is not in force.",
+            )
+            if any(mark in breach.why for mark in FILLED_IN):
+                text = f"{place}{breach.why} as long as it is not filled in; the object is left out, for what it says is not known"
+                remedy = "Render it first (envsubst, flux build kustomization, helm template)."
+            said = self._problem("MP072", number, listed, text, remedy)
             self._refusal = self._refusal or said
         return not found
 
@@ -299,6 +305,18 @@ class Bound:
         shown = f"{value!r} of {name}" if found.value else name
         if shown not in names:
             names.append(shown)
+
+    def _named(self, number: int, document: Document) -> bool:
+        """Whether a document has names that a cluster takes, and that is said where it has not."""
+        if not document.name:
+            self._nameless(number)
+            return False
+        wrong = misnamed(document)
+        if wrong is not None:
+            leaf = document.leaves["metadata"][wrong[0]]
+            text = f"metadata.{wrong[0]} {wrong[1]!r} is no name that a cluster takes"
+            self._refusal = self._problem("MP018", number, leaf, text, "Write the name in: small letters, digits and hyphens.")
+        return wrong is None
 
     def _nameless(self, number: int) -> None:
         """Say that a document has no name (a bare `off`, `yes` or number is none)."""

@@ -224,3 +224,18 @@ def test_an_account_that_nobody_runs_under_is_kept_with_a_warning(target: str) -
     account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: ghost, namespace: web}\n"
     shown = convert(world + account + policy(f"{{selector: {{matchLabels: {{app: users}}}}, rules: {rules}}}"), "istio", target)
     assert not said(shown, "MP189")
+
+
+@pytest.mark.parametrize(
+    ("plane", "mark"), [("linkerd", ("linkerd.io/inject", "disabled")), ("ambient", ("istio.io/dataplane-mode", "none"))]
+)
+def test_a_pod_that_is_kept_out_stays_out_where_the_namespace_is_not_shown(plane: str, mark: tuple[str, str]) -> None:
+    """Other hands may enrol the namespace."""
+    data_plane = {"data_plane": "ambient"} if plane == "ambient" else {}
+    result = convert(
+        workload("out", labels=", sidecar.istio.io/inject: 'false'") + mtls("{mtls: {mode: PERMISSIVE}}"),
+        "istio",
+        "istio" if data_plane else plane,
+        **data_plane,
+    )
+    assert marks(result, "Deployment", "out") == dict([mark])

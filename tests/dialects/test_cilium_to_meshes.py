@@ -231,7 +231,9 @@ def test_a_kubernetes_network_policy_is_not_passed_over_in_silence() -> None:
         result = meshport.convert(meshport.load_objects([*yaml.safe_load_all(SHOP), *objects]), source="cilium", target=target, **options)
         told = [item for item in result.findings if item.code in ("MP122", "MP184", "MP185", "MP199")]
         assert result.verification is not None
-        assert result.verification.verdict != "equivalent" or all(item.effect == "none" for item in told)  # no proxy's access tells of these
+        assert result.verification.verdict != "equivalent" or all(
+            item.effect == "none" for item in told
+        )  # no proxy's access tells of these
         return {item.code: (item.effect, [one.workload for one in item.affects]) for item in told}
 
     assert said(beside) == {"MP184": ("none", ["api"])}

@@ -68,3 +68,37 @@ def test_an_object_that_stands_there_several_times_is_said_once(tmp_path: Path) 
     assert "5 times" in said.message and [f"{one}/web.yaml" in said.message for one in "abcde"] == [True, False, False, True, True]
     lines = {(Path(line.file or "").parent.name, line.disposition) for line in result.ledger if line.path == "spec.http[0].timeout"}
     assert lines == {("a", "invalid"), ("b", "irrelevant"), ("c", "irrelevant"), ("d", "invalid"), ("e", "translated")}
+
+
+def test_a_document_with_a_patch_directive_is_no_object() -> None:
+    patch = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {ports: [{port: 80, $patch: delete}]}\n"
+    bundle = meshport.load_text(SERVICE + patch)
+    assert [one.kind for one in bundle.documents] == ["Service"] and [one.code for one in bundle.problems] == ["MP002"]
+
+
+def test_a_kustomization_of_what_no_mesh_reads_is_not_named(tmp_path: Path) -> None:
+    job = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: job}\n"
+    files = {"shop/web.yaml": SERVICE, "shop/kustomization.yaml": "resources: [web.yaml]\nnamespace: shop\n"}
+    files |= {"jobs/job.yaml": job, "jobs/kustomization.yaml": "resources: [job.yaml]\nnamespace: jobs\n"}
+    files |= {"over/kustomization.yaml": "resources: [../shop]\nnamePrefix: a\n"}
+    result = meshport.convert(folder(tmp_path, files), source="istio", target="linkerd")
+    named = sorted(Path(finding.file or "").parent.name for finding in result.findings if finding.code == "MP006")
+    assert named == ["over", "shop"]
+
+
+def test_names_that_are_to_be_filled_in_are_no_names() -> None:
+    rules = RULES.replace("TIMEOUT", "3s").replace("namespace: shop", "namespace: <namespace>")
+    result = meshport.convert(meshport.load_text(SERVICE + "---" + rules), source="istio", target="cilium")
+    (said,) = [finding for finding in result.findings if finding.severity == "error"]
+    assert said.code == "MP018" and "'<namespace>'" in said.message and not result.manifests
+
+
+def test_a_value_that_is_filled_in_later_is_not_called_refused_by_the_cluster() -> None:
+    networks = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: NetworkAuthentication
+metadata: {name: pods, namespace: shop}
+spec: {networks: [{cidr: "${PODS:=10.0.0.0/8}"}]}
+"""
+    said = [finding for finding in meshport.lint(meshport.load_text(networks)) if finding.code == "MP072"]
+    assert len(said) == 1 and "not filled in" in said[0].message and "envsubst" in said[0].remedy

@@ -93,7 +93,6 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
         obj = out.change(namespace.document, rank=enrolment.STAGE_NAMESPACES)
         _drop(bound, out, obj, namespace.document, ("metadata",), namespace.meshed)
         obj.set(("metadata", "labels", waypoints.MODE), "ambient", namespace.meshed)
-    commanded = enrolment.unseen(ir, out)
     for workload in ir.world.workloads:
         home = ir.world.namespaces.get(workload.ref.namespace)
         if waypoints.is_gateway(workload):
@@ -103,7 +102,7 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             continue
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
         _drop(bound, out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if not enrolment.inherits(ir, workload, workload.meshed.value, commanded):
+        if not enrolment.inherits(ir, workload, workload.meshed.value):
             mode = "ambient" if workload.meshed.value else "none"
             obj.set((*workload.template, "metadata", "labels", waypoints.MODE), mode, workload.meshed)
         else:
