@@ -18,6 +18,7 @@ from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import methods, path_key, value_key
 from meshport.dialects.gateway_api.ranking import contained, in_order
 from meshport.dialects.gateway_api.service_ports import speaks_http
+from meshport.dialects.gateway_api.stems import Stems
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, PodSet, Ref, Selector
 from meshport.ir.exposure import LOCALITY, inert
@@ -203,13 +204,18 @@ def _routes(world: World, routes: ServiceRoutes, port: int | None, mesh: str, *,
     """The aspects of the rules on one port; None where they say what would be so without them."""
     live = ways(world, routes, port, mesh)
     # what a rule says twice, once more narrowly, is there to keep its rank, and no rule of its own
+    places = Stems[int]()
+    for number, (match, *_) in enumerate(live):
+        places.add(match, number)
+
+    def repeats(number: int, other: int) -> bool:
+        (match, outcome, _), (known, same, rule) = live[number], live[other]
+        return other != number and contained(match, known) and outcome == _with_rewrite(same, rule, known, match)
+
     kept = [
         (match, outcome)
         for number, (match, outcome, _) in enumerate(live)
-        if not any(
-            other_number != number and contained(match, known) and outcome == _with_rewrite(other, rule, known, match)
-            for other_number, (known, other, rule) in enumerate(live)
-        )
+        if not any(repeats(number, other) for other in places.around(match))
     ]
     out: dict[str, Any] = {"rules": {}, "backends": {}, "filters": {}, "timeout": {}, "retries": {}}
     for match, outcome in kept:
@@ -232,6 +238,7 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
     if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
         rules.append(RouteRule("other", (), ()))
     live: list[tuple[RouteMatch, dict[str, Any], RouteRule]] = []
+    known = Stems[RouteMatch]()
     for rule in rules:
         outcome = _outcome(world, routes, rule, port, mesh)
         if _refuses(rule) and any(of_mesh(match) and met(match).everything for match in _on_port(rule, port)):
@@ -239,8 +246,9 @@ def ways(world: World, routes: ServiceRoutes, port: int | None, mesh: str) -> li
         for match in [one for each in _on_port(rule, port) for one in _by_method(each)]:
             for part in rewrites.parted(rule, match):
                 inner = met(part)
-                if of_mesh(match) and not any(contained(inner, known) for known, *_ in live):
+                if of_mesh(match) and not any(contained(inner, earlier) for earlier in known.around(inner)):
                     live.append((inner, _with_rewrite(outcome, rule, match, part), rule))
+                    known.add(inner, inner)
     return live
 
 

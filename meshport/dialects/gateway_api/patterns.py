@@ -104,7 +104,7 @@ def _quickly(one: Pattern, other: Pattern) -> str | None:
         return "inside"
     one, other = _plain(one), _plain(other)
     if "regex" in (one.kind, other.kind):
-        left, right = _stem(one), _stem(other)
+        left, right = beginning(one), beginning(other)
         return None if left.startswith(right) or right.startswith(left) else "apart"
     if one.kind == "exact":
         if other.kind == "exact":
@@ -170,7 +170,7 @@ def _plain(pattern: Pattern) -> Pattern:
     return Pattern("exact", text) if whole else pattern
 
 
-def _stem(pattern: Pattern) -> str:
+def beginning(pattern: Pattern) -> str:
     """What every text of the pattern begins with."""
     if pattern.kind == "regex":
         return _literal(pattern.text)[0]

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from meshport.dialects.gateway_api import grpc
 from meshport.dialects.gateway_api.patterns import disjoint, full_regex, language, within
+from meshport.dialects.gateway_api.stems import Stems
 from meshport.dialects.gateway_api.writing import plain_path
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Src
@@ -164,11 +165,11 @@ def ranked_for_linkerd(rules: Sequence[RouteRule], beats: Callable[[RouteMatch, 
     for rule in rules:
         out.append([] if closed else [_as_written(match) for match in rule.matches or (RouteMatch(),)])
         closed = closed or rule.everything
+    later = _Later(out)
     for number in range(len(rules) - 2, -1, -1):
-        later = sorted((match for below in out[number + 1 :] for match in below), key=_demands)
         added: list[RouteMatch] = []
         for match in list(out[number]):
-            for other in later:
+            for _, other in later.than(number, match):
                 if len(added) < MOST_ADDED and beats(other, match) and overlap(match, other):
                     both = conjunction(match, other)
                     if not any(_covers(known, both, other, beats) for known in (*out[number], *added)):
@@ -274,26 +275,27 @@ def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple
     for rule in rules:
         out.append([] if closed else [_as_written(match) for match in rule.matches or (RouteMatch(),)])
         closed = closed or rule.everything
-    for number, earlier in enumerate(out):
-        expressions = [match for match in earlier if form(match)[0] == "regex"]
-        for later in out[number + 1 :] if expressions and family != "cilium" else ():
-            for place, other in enumerate(later):
-                if form(other)[0] == "prefix" and any(overlap(match, other) for match in expressions):
-                    path = other.path.value if other.path is not None else Pattern("segments", "/")
-                    src = other.path.src if other.path is not None else other.src
-                    later[place] = replace(other, path=Fact(Pattern("regex", full_regex(path)), src, "routing.match.path"))
+    expressions = Stems[tuple[int, RouteMatch]]()
+    for number, listed in enumerate(out if family != "cilium" else ()):
+        for place, other in enumerate(listed):
+            if form(other)[0] == "prefix" and any(before < number and overlap(match, other) for before, match in expressions.across(other)):
+                path = other.path.value if other.path is not None else Pattern("segments", "/")
+                src = other.path.src if other.path is not None else other.src
+                listed[place] = replace(other, path=Fact(Pattern("regex", full_regex(path)), src, "routing.match.path"))
+        for match in listed:
+            if form(match)[0] == "regex":
+                expressions.add(match, (number, match))
     unkept: list[tuple[int, int]] = []
 
     def before(later: RouteMatch, earlier: RouteMatch) -> bool:
         """Whether some reader of the routes may prefer the later one."""
         return _beats(later, earlier, family) or (not family and _beats(later, earlier, "cilium"))
 
+    listed_later = _Later(out)
     for number in range(len(out) - 2, -1, -1):
-        numbered = ((after, other) for after in range(number + 1, len(out)) for other in out[after])
-        pairs = sorted(numbered, key=lambda pair: _demands(pair[1]))
         added: list[RouteMatch] = []
         for match in list(out[number]):
-            for after, other in pairs:
+            for after, other in listed_later.than(number, match):
                 certain = _beats(other, match, family)
                 open_order = not certain and not family and _beats(other, match, "cilium")  # where expressions go before prefixes
                 if len(added) >= MOST_ADDED or not (certain or open_order) or not overlap(match, other):
@@ -309,20 +311,42 @@ def ranked_by_specificity(rules: Sequence[RouteRule], family: str = "") -> tuple
     return out, sorted(set(unkept))
 
 
+class _Later:
+    """The matches of rules that come after one, of those that may have a request in common with a match of it. Rules are asked about from the last one to the
+    first, each once those behind it are as they stay."""
+
+    def __init__(self, rules: Sequence[Sequence[RouteMatch]]) -> None:
+        self.rules = rules
+        self.known = Stems[tuple[int, int, RouteMatch]]()
+        self.first = len(rules)  # of those that are known
+
+    def than(self, number: int, match: RouteMatch) -> list[tuple[int, RouteMatch]]:
+        """The number of the rule, and its match: those that ask for less come first, then in the order of the rules."""
+        while self.first > number + 1:
+            self.first -= 1
+            for place, other in enumerate(self.rules[self.first]):
+                self.known.add(other, (self.first, place, other))
+        found = sorted(self.known.across(match), key=lambda item: (_demands(item[2]), item[0], item[1]))
+        return [(after, other) for after, _, other in found]
+
+
 def left_open(rules: Sequence[RouteRule]) -> list[tuple[int, int]]:
     """The pairs of rules, one with a regular expression and one with a prefix, of which the reader of the routes decides who takes what both match: where one of
     them takes it whichever of the two kinds goes first, it does not."""
     matches = [(number, match) for number, rule in enumerate(rules) for match in rule.matches or (RouteMatch(),)]
+    known = Stems[tuple[int, RouteMatch]]()
+    for number, match in matches:
+        known.add(match, (number, match))
 
     def settled(number: int, both: RouteMatch, other: RouteMatch, family: str) -> bool:
-        return any(at == number and contained(both, match) and _beats(match, other, family) for at, match in matches)
+        return any(at == number and contained(both, match) and _beats(match, other, family) for at, match in known.around(both))
 
     return sorted(
         {
             (first, second)
             for first, one in matches
             if form(one)[0] == "regex"
-            for second, other in matches
+            for second, other in known.across(one)
             if first != second and form(other)[0] == "prefix" and overlap(one, other)
             if not settled(second, conjunction(other, one), one, "cilium") and not settled(first, conjunction(one, other), other, "")
         }

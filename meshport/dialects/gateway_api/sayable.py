@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from meshport.dialects.gateway_api.durations import one_unit
 from meshport.dialects.gateway_api.patterns import methods
 from meshport.dialects.gateway_api.ranking import contained, deciding, form, in_order
+from meshport.dialects.gateway_api.stems import Stems
 from meshport.dialects.gateway_api.writing import CODES, single
 from meshport.dialects.losses import report
 from meshport.findings import Affected, Finding
@@ -48,7 +49,7 @@ class SayableRules(ABC):
     routes: ServiceRoutes
     service: Service
     told: set[Src] = field(default_factory=set)  # what was said of facts that several rules share
-    taken: list[RouteMatch] = field(default_factory=list)  # what the rules before the one that is looked at match
+    taken: Stems[RouteMatch] = field(default_factory=Stems)  # what the rules before the one that is looked at match
 
     linkerd: ClassVar[bool] = False  # whether regular expressions are written with anchors, as Rust wants them
     filters: ClassVar[tuple[str, ...]] = ("request-headers", "response-headers", "redirect")  # kinds that a rule may have
@@ -113,7 +114,8 @@ class SayableRules(ABC):
         if routes.unmatched == "forward" and not any(rule.everything for rule in rules):
             rules.append(RouteRule("other", (), (), src=routes.service.src if routes.service else frozenset()))
         out: list[RouteRule] = []
-        earlier = self.taken = []
+        earlier: list[RouteMatch] = []
+        self.taken = Stems()
         closed = False
         nowhere = all(rule.matches and all(map(self.absent, rule.matches)) for rule in rules)
         for number, rule in enumerate(rules):
@@ -128,7 +130,7 @@ class SayableRules(ABC):
             closed = rule.everything
             if kept is None:
                 continue
-            live = [match for match in kept.matches if not any(contained(match, known) for known in earlier)]
+            live = [match for match in kept.matches if not any(contained(match, known) for known in self.taken.around(match))]
             if kept.matches and not live:
                 self._unreached(
                     replace(rule, matches=kept.matches), earlier, "no request reaches this rule: earlier ones take all of its requests"
@@ -138,6 +140,8 @@ class SayableRules(ABC):
                 dead = tuple(match for match in kept.matches if match not in live)
                 self._unreached(RouteRule("", dead, ()), earlier, "no request reaches this match: earlier rules take all of its requests")
             earlier.extend(live)
+            for match in live:
+                self.taken.add(match, match)
             out.append(replace(kept, matches=tuple(live)))
         return out
 
@@ -337,7 +341,7 @@ class SayableRules(ABC):
                 stem = replace(
                     match, path=match.path.holding(Pattern("exact", text.rstrip("/")))
                 )  # all that elements take beside what is below a slash
-                if not text.endswith("/") or not any(contained(stem, known) for known in self.taken):
+                if not text.endswith("/") or not any(contained(stem, known) for known in self.taken.around(stem)):
                     self.say("MP329", match.path, aspects=ASPECTS, disposition="approximated", rule=shown, prefix=text, kind=swap.kind)
                 match = replace(match, path=match.path.holding(Pattern("segments", text.rstrip("/"))))
             matches.append(match)
