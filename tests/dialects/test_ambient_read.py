@@ -381,3 +381,15 @@ def test_a_waypoint_stays_where_the_policies_that_hang_on_it_do() -> None:
     assert result.removals == []
     said = {entry.disposition for entry in result.ledger if entry.path == "spec.gatewayClassName"}
     assert said == {"translated"}
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd", "cilium"])
+@pytest.mark.parametrize("hung", ["", policy("web", "{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}")])
+def test_a_waypoint_that_is_let_in_by_its_own_address_is_said_to_be_refused(target: str, hung: str) -> None:
+    """The address of the waypoint's pods stands in no manifest: it was read as that of the callers, or reached nothing (MP901)."""
+    rules = '{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}], when: [{key: source.ip, values: ["10.1.0.0/16"]}]}'
+    text = NAMESPACE + WAYPOINT + workload("payment") + policy("by-address", rules, SELECTOR) + hung
+    _, result = converted(text, target=target, **({"data_plane": "sidecar"} if target == "istio" else {}))
+    (said,) = [item for item in result.findings if item.code == "MP244"]
+    assert (said.effect, [(one.namespace, one.workload) for one in said.affects]) == ("narrows", [("shop", "payment")])
+    assert codes(result) & {"MP900", "MP901", "MP904"} == set() and "10.1.0.0" not in str([item.object for item in result.manifests])

@@ -218,8 +218,15 @@ def _at(
         if unseen:
             ir.losses.append(Loss("MP171", (), policy.document, {}, unseen))
         return made
-    made, through, admitted = without_waypoint(policy, members, found, ir, callers.trust_domain, closed)
+    made, through, admitted, unplaced = without_waypoint(policy, members, found, ir, callers.trust_domain, closed)
     out.coming += through
+    if unplaced:
+        said = {
+            "object": f"AuthorizationPolicy {policy.ref.value}",
+            "reason": "it lets a waypoint in by the waypoint's own address, which the input does not show",
+            "outcome": "what comes through the waypoint is refused",
+        }
+        ir.losses.append(Loss("MP244", tuple(unplaced), policy.document, said, tuple(one.ref for one in members)))
     _at_addresses(policy, members, found, ir, callers, doors)
     for workload in members:
         if not opens(policy):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.istio import auto_mtls
@@ -347,18 +348,19 @@ def takes(condition: Condition, number: int) -> bool:
 
 def without_waypoint(
     policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str, closed: set[Ref]
-) -> tuple[Policy, list[tuple[Ref, Policy]], list[Admitted]]:
-    """(the policy as one for callers, what comes in through waypoints, the rules that admit a waypoint).
+) -> tuple[Policy, list[tuple[Ref, Policy]], list[Admitted], list[Fact[Any]]]:
+    """(the policy as one for callers, what comes in through waypoints, the rules that admit a waypoint, what admits one by its address, which nobody knows).
 
     A rule that admits the waypoint stands for what the waypoint lets through: that is said by what hangs on the Services in `closed`, and it is every
     identity for the pods of those on which nothing hangs."""
     behind = {service.ref: (service, waypoint) for workload in members for service, waypoint, _ in found.of(workload, ir.world)}
     if not behind:
-        return policy, [], []
+        return policy, [], [], []
     gates = [waypoint for _, waypoint in behind.values()]
     rules: list[Rule] = []
     through: list[tuple[Ref, Policy]] = []
     admitted: list[Admitted] = []
+    unplaced: list[Fact[Any]] = []
     for rule in policy.rules:
         asked = next((condition for condition in rule.conditions if condition.attribute == IDENTITY and condition.any_of is not None), None)
         peers = asked.any_of or () if asked is not None else ()
@@ -371,6 +373,10 @@ def without_waypoint(
         src = sources(*inside)
         rest = tuple(fact for fact in peers if not any(gate.named_by(fact.value, trust_domain) for gate in gates))
         others = tuple(condition for condition in rule.conditions if condition is not asked)
+        if len(rest) < len(peers) and (places := [condition for condition in others if condition.attribute == SOURCE_IP]):
+            unplaced += [fact for fact in peers if fact not in rest]
+            unplaced += [Fact(condition.attribute, condition.sources, "authorization.condition") for condition in places]
+            inside = [fact for fact in inside if fact in rest]
         if all(condition.attribute == PORT for condition in others):
             let_in = frozenset(gate.ref for gate in gates if any(gate.covered_by(fact.value, trust_domain) for fact in inside))
             admitted.append(Admitted(let_in, others, src | rule.src))
@@ -388,7 +394,7 @@ def without_waypoint(
                 for pods in [service.pods] if alike else dict.fromkeys(one.pods for one in behind_it):
                     subject = Fact(pods, policy.subject.src | service.pods_src, policy.subject.feature)
                     through.append((ref, replace(policy, subject=subject, rules=(made,))))
-    return replace(policy, rules=tuple(rules)), through, admitted
+    return replace(policy, rules=tuple(rules)), through, admitted, unplaced
 
 
 def refusing(
