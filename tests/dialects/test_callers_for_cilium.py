@@ -272,7 +272,7 @@ def other_accounts(space: str, *accounts: str) -> dict[str, Any]:
         ("namespaces: [shop, pay], notPrincipals: [cluster.local/ns/shop/sa/ops]", [of("pay"), of("shop", "users"), of("shop", "web")], [], [("MP203", "warning")]),
         ("principals: ['*'], notNamespaces: [shop]", [of("pay")], [], [("MP203", "warning")]),
         ("principals: ['*'], notNamespaces: [shop], notPrincipals: [cluster.local/ns/pay/sa/web]", [], [], [("MP201", "error")]),
-        ("notPrincipals: [other.domain/ns/shop/sa/ops]", [but()], ["host", "remote-node", "kube-apiserver", "ingress"], [("MP298", "info")]),
+        ("notPrincipals: [other.domain/ns/shop/sa/ops]", [but()], ["host", "remote-node", "kube-apiserver", "ingress"], [("MP298", "warning")]),
         ("notPrincipals: [cluster.local/ns/shop/sa/ops]", [but("shop"), other_accounts("shop", "ops")], [*NO_PODS, "ingress"], [("MP298", "info")]),
         ("notPrincipals: [cluster.local/ns/old/sa/ops]", [but("old"), other_accounts("old", "ops")], [*NO_PODS, "ingress"], [("MP298", "warning")]),
         ("notPrincipals: ['*/sa/ops']", [but(accounts=("ops",))], [*NO_PODS, "ingress"], [("MP298", "warning")]),

@@ -169,6 +169,13 @@ def test_a_range_that_is_written_port_by_port_is_a_warning_about_the_others() ->
     assert (finding.severity, finding.effect) == ("warning", "narrows")
 
 
+def test_a_short_range_for_the_cluster_answers_for_each_of_its_ports() -> None:
+    """Each of them is written, and each is read back (MP900)."""
+    made, findings = converted("ingress: [{fromEntities: [cluster], toPorts: [{ports: [{port: '8080', endPort: 8083, protocol: TCP}]}]}]")
+    assert made["api"]["rules"][0]["to"] == [{"operation": {"ports": ["8080", "8081", "8082", "8083"]}}]
+    assert "MP270" in codes(findings, "warning")
+
+
 def test_what_cannot_be_named_is_one_finding_that_says_which_and_the_way_out() -> None:
     on = "toPorts: [{ports: [{port: '%s', protocol: TCP}]}]"
     entities = [f"{{fromEntities: [host, health], {on % port}}}" for port in (8080, 9090)]

@@ -505,9 +505,12 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         spaces = ", ".join(context.known.namespaces())
         context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, namespaces=spaces)
     if who.but:
-        nobody = {} if who.beside else {"severity": "info", "effect": "none"}
+        foreign = "world" not in who.entities  # for there may be such as were kept out
+        nobody = {} if who.beside or foreign else {"severity": "info", "effect": "none"}
         feature = {"feature": "authorization.source.principals", **nobody}
-        context.note("MP298", part.document, port, NOWHERE, feature, policy=policy, peers=who.but)
+        others = ["pods outside the mesh that carry these accounts or namespaces"] if who.beside or not foreign else []
+        others += ["all callers from outside the cluster, where another trust domain's are,"] if foreign else []
+        context.note("MP298", part.document, port, NOWHERE, feature, policy=policy, peers=who.but, others=" and ".join(others))
     if who.listed and who.nobody:
         _left_out(context, "MP201", part, port, piece.src, f"{who.listed}: it is no account that the bundle knows")
     elif who.listed:

@@ -102,10 +102,16 @@ def _known(members: list[Effective], world: World) -> list[int]:
     return sorted(found)
 
 
+def _one_by_one(ir: IR) -> set[int]:
+    """The ports of short ranges: each is written, so that every rule for any port is read back there."""
+    each = (_ranges(rule) or [] for policy in ir.policies for rule in policy.rules)
+    return {port for ranges in each if _count(ranges) <= MOST for low, high in ranges for port in range(low, high + 1)}
+
+
 def lower(ir: IR, out: Output, options: Options, access: Access) -> None:
     """An AuthorizationPolicy for each policy, and where its pods cannot be told by labels alone, one for each workload."""
     taken: dict[str, set[str]] = {}
-    elsewhere = frozenset((*_known(access.workloads, ir.world), *out.asked_of_kept) if ir.policies else ())
+    elsewhere = frozenset((*_known(access.workloads, ir.world), *_one_by_one(ir), *out.asked_of_kept) if ir.policies else ())
     for policy in sorted(ir.policies, key=lambda item: (item.document, item.action.value, str(item.subject.value))):
         work = Work(ir, out, options, access, policy, elsewhere=elsewhere)
         home = policy.subject.value.namespace
