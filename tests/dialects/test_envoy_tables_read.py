@@ -73,6 +73,8 @@ def test_limits_for_requests_of_high_priority_are_none_for_others() -> None:
     assert written(result, "DestinationRule")["web"]["spec"]["trafficPolicy"]["connectionPool"]["tcp"]["maxConnections"] == 7
     priority = next(line for line in result.ledger if line.path.endswith("thresholds[1].priority"))
     assert priority.disposition == "translated" and priority.outputs  # with another one there would be no limit
+    usual = converted(config([plain()], circuit_breakers={"thresholds": [{"max_connections": 9}]}))  # which are for all others
+    assert written(usual, "DestinationRule")["web"]["spec"]["trafficPolicy"]["connectionPool"]["tcp"]["maxConnections"] == 9
     result = converted(config([plain()], circuit_breakers={"thresholds": thresholds[:1]}))
     assert said(result, "MP950") and "maxConnections" not in str(written(result, "DestinationRule"))
 

@@ -73,6 +73,39 @@ def test_the_version_of_a_route_decides_where_linkerd_does_not_move_it(release: 
     assert (written[0] == written[1]) is (said == "irrelevant")
 
 
+def test_a_route_of_linkerds_own_names_a_server_of_linkerds_by_default() -> None:
+    """`group` of a parent is the API's own where it is not said (the CRD of each HTTPRoute)."""
+    said, unsaid = (
+        converted(
+            LINKERD + pods() + service() + SERVER
+            + linkerd("HTTPRoute", "web", f"{{parentRefs: [{{{group}kind: Server, name: web}}], rules: [{{matches: [{{path: {{value: /x}}}}]}}]}}", api="policy.linkerd.io/v1beta3")
+            + linkerd("AuthorizationPolicy", "x", "{targetRef: {group: policy.linkerd.io, kind: HTTPRoute, name: web}, requiredAuthenticationRefs: [{kind: ServiceAccount, name: cart}]}"),
+            "istio", "linkerd",
+        )
+        for group in ("group: policy.linkerd.io, ", "")
+    )  # fmt: skip
+    assert output(said) == output(unsaid) and "/x/*" in str(output(said))
+    assert line(unsaid, 4, "spec.parentRefs[0].name").disposition == line(said, 4, "spec.parentRefs[0].name").disposition == "translated"
+
+
+def test_a_port_of_cilium_without_a_protocol_is_one_for_tcp_too() -> None:
+    policy = """---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: out, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  egress:
+  - toFQDNs: [{matchName: api.example.com}]
+    toPorts: [{ports: [{port: "443"PROTOCOL}]}]
+"""
+    said, unsaid = (
+        converted(PLAIN + pods() + policy.replace("PROTOCOL", protocol), "istio", "cilium", keep_network_policy=False)
+        for protocol in (", protocol: TCP", "")
+    )
+    assert output(said) == output(unsaid) and "api.example.com" in str(output(said))
+
+
 def test_a_name_that_a_finding_tells_is_lost_with_it_and_the_same_name_of_something_else_is_not() -> None:
     told = istio("VirtualService", "ext", "{hosts: [ext.example.org], http: [{route: [{destination: {host: ext.example.org}}]}]}")
     found = line(converted(MESHED + pods() + service() + told, "cilium"), 3, "metadata.name")

@@ -269,7 +269,7 @@ def _read(place: Cursor, setting: envoy.Setting, feature: str) -> Fact[Any] | No
     by: Src = NOWHERE
     for step in setting.path[:-1]:
         if isinstance(step, int):  # a threshold: those for requests of high priority are for none, as no route read here gives one
-            items = [item for item in here.each() if item.at("priority").value in (None, "DEFAULT")]
+            items = [item for item in here.each() if not (level := item.at("priority")) or level.value in (None, "DEFAULT")]
             if len(items) <= step:
                 return None
             here = items[step]

@@ -131,7 +131,9 @@ def _policy(root: Cursor, options: Options, ir: IR) -> None:
             OutsidePort(number.map(int), Fact("tcp", number.src, "egress.port"), None, number.src)
             for group in rule.each("toPorts")
             for item in group.each("ports")
-            if (number := item.text("port")) is not None and is_number(number.value) and item.at("protocol").value in (None, "TCP", "ANY")
+            if (number := item.text("port")) is not None
+            and is_number(number.value)
+            and (not (spoken := item.at("protocol")) or spoken.value in ("TCP", "ANY"))
         )
         if ports and (hosts or addresses or world):
             resolution = Fact("DNS", NOWHERE, "egress.resolution") if hosts else None

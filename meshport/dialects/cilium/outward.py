@@ -288,7 +288,7 @@ def _named(rule: Cursor, way: str = "to") -> bool:
 def _by_tcp(entry: Cursor) -> bool:
     """Whether ports of TCP are among those of an entry."""
     listed = entry.each("ports")
-    return not listed or any(str(port.at("protocol").value or "ANY").upper() in ("TCP", "ANY") for port in listed)
+    return not listed or any(not (spoken := port.at("protocol")) or str(spoken.value).upper() in ("TCP", "ANY") for port in listed)
 
 
 def _chosen(place: Cursor) -> Chosen | None:

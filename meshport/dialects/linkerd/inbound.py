@@ -250,7 +250,10 @@ def _routes(
             root = Cursor.root(bound, number)
             namespace = root.document.namespace or options.default_namespace
             for parent in root.each("spec", "parentRefs"):
-                if parent.at("kind").value != "Server" or parent.at("group").value not in ("policy.linkerd.io", None):
+                said = parent.at("group")
+                if (
+                    parent.at("kind").value != "Server" or (said.value if said else group) != "policy.linkerd.io"
+                ):  # each API's own by default
                     continue
                 if parent.at("port") or parent.at("sectionName") or (parent.at("namespace") and parent.at("namespace").value != namespace):
                     ir.losses.append(Loss("MP222", (Fact(None, parent.src, "routing.parent"),), number))
