@@ -72,7 +72,7 @@ class Filter:
             return self.parts if share is not None and share.value == 0 else ()
         if self.kind != "fault":
             return ()
-        shares = {path.partition(".")[0] for path, fact in self.parts if "percent" in path and fact.value != 0}
+        shares = {path.partition(".")[0] for path, fact in self.parts if "percent" in path and fact.value not in (0, {})}
         return tuple((path, fact) for path, fact in self.parts if path.partition(".")[0] not in shares)
 
     @property

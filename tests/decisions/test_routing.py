@@ -417,3 +417,21 @@ def test_a_timeout_has_five_digits_before_each_unit_and_one_unit_for_linkerd(sai
 def test_the_pause_before_a_retry_is_that_of_the_route(target: str) -> None:
     text = ISTIO + virtual_service("[{retries: {attempts: 2, retryOn: '503', backoff: 1.5s}, route: [{destination: {host: app}}]}]")
     assert rules(convert(text, "istio", target))[0]["retry"] == {"codes": [503], "attempts": 2, "backoff": "1500ms"}
+
+
+@pytest.mark.parametrize("copies", ["mirror: {host: cart}, mirrorPercentage: {}", "mirrors: [{destination: {host: cart}, percentage: {}}]"])
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_share_that_says_nothing_is_none_of_the_requests(copies: str, target: str) -> None:
+    rule = f"{{{copies}, fault: {{abort: {{httpStatus: 500, percentage: {{}}}}}}, route: [{{destination: {{host: app}}}}]}}"
+    result = convert(virtual_service(f"[{rule}]") + namespace() + service("app") + workload("app") + service("cart"), "istio", target)
+    assert "filters" not in spec(result, "HTTPRoute", "app")["rules"][0]
+    assert [item.code for item in result.findings if item.code in ("MP320", "MP354", "MP355")] == []
+
+
+@pytest.mark.parametrize(("beside", "kept"), [(", gateways: [mesh]", True), ("", False)])
+def test_beside_gateways_istio_looks_at_no_labels_of_the_client(beside: str, kept: bool) -> None:
+    rules = f"[{{match: [{{sourceLabels: {{app: cart}}{beside}}}], route: [{{destination: {{host: cart}}}}]}}, {{route: [{{destination: {{host: app}}}}]}}]"
+    result = convert(virtual_service(rules) + namespace() + service("app") + workload("app") + service("cart"), "istio", "linkerd")
+    first = spec(result, "HTTPRoute", "app")["rules"][0]
+    assert first == {"backendRefs": [{"name": "cart" if kept else "app", "port": 80}]}
+    assert ("MP319" in {item.code for item in result.findings}) != kept

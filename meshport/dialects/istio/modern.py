@@ -311,7 +311,8 @@ def _sidecar(bound: Bound, ir: IR, out: Output, rule: EgressDefault) -> None:
 def _clients(bound: Bound, out: Output, number: int, named: str) -> None:
     """Questions about the client's pods, which a waypoint leaves out of a match: the rule then holds for every client."""
     matches = [match for rule in Cursor.root(bound, number).at("spec").each("http") for match in rule.each("match")]
-    asked = sources(*(match.at(key).src for match in matches for key in ("sourceLabels", "sourceNamespace")))
+    looked = [match for match in matches if not match.strings("gateways")]  # beside gateways they are not looked at anyway
+    asked = sources(*(match.at(key).src for match in looked for key in ("sourceLabels", "sourceNamespace")))
     if asked:
         out.finding(
             "MP730", asked, document=number, disposition="dropped", object=named, feature="routing.match.source",

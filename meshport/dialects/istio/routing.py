@@ -303,17 +303,9 @@ def _mirrors(place: Cursor, namespace: str, subsets: Subsets, options: Options) 
             parts.append(("labels", Fact(known, known.src, subset.feature)))
         return Filter("mirror", (*parts, *((("percent", share.map(float)),) if share is not None else ())))
 
-    found = [
-        mirror(item.at("destination"), item.at("percentage").get("value", _number))
-        for item in place.each("mirrors")
-        if item.at("destination")
-    ]
+    found = [mirror(item.at("destination"), _share(item.at("percentage"))) for item in place.each("mirrors") if item.at("destination")]
     if place.at("mirror"):
-        share = (
-            place.at("mirrorPercentage").get("value", _number)
-            or place.get("mirrorPercent", _number)
-            or place.get("mirror_percent", _number)
-        )
+        share = _share(place.at("mirrorPercentage")) or place.get("mirrorPercent", _number) or place.get("mirror_percent", _number)
         found.append(mirror(place.at("mirror"), share))
     said = gather(tuple(item.parts for item in found))
     rest = tuple(
@@ -321,6 +313,12 @@ def _mirrors(place: Cursor, namespace: str, subsets: Subsets, options: Options) 
         for key in DROPPED_SHADOWS for path, fact in place.leaves(key) if fact.value != [] and not fact.src <= said
     )  # fmt: skip
     return [*found, *([Filter("mirror", rest)] if rest else [])]
+
+
+def _share(place: Cursor) -> Fact[float] | None:
+    """A share in percent. One that is there and says nothing is none of the requests, where no share at all is each of them."""
+    found = place.get("value", _number)
+    return whole.holding(0.0) if found is None and (whole := place.whole()) is not None and whole.value == {} else found
 
 
 def _number(value: Any) -> float:
@@ -424,8 +422,14 @@ def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
         silenced.append(("names the match in logs and metrics; no request is treated differently", told))
     headers = tuple((name.lower(), fact) for name, item in place.items("headers") if (fact := _string(item, presence=True)))
     query = tuple((name, fact) for name, item in place.items("queryParams") if (fact := _string(item, presence=True)))
-    demands = ("scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders")
-    others = _demands(place, demands)
+    unasked: Src = NOWHERE
+    demands = ["scheme", "authority", "sourceLabels", "sourceNamespace", "gateways", "withoutHeaders"]
+    if any(fact.value for fact in place.strings("gateways")):  # sourceMatchHTTP in pilot/pkg/networking/core/route/route.go
+        unasked = place.at("sourceLabels").src | place.at("sourceNamespace").src
+        if unasked:
+            silenced.append(("beside gateways Istio looks at neither the labels nor the namespace of the client", unasked))
+        demands = [name for name in demands if not name.startswith("source")]
+    others = _demands(place, tuple(demands))
     name = place.text("name")
     return RouteMatch(
         path,
@@ -435,7 +439,7 @@ def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
         others,
         name.value if name else "",
         place.number_at("port"),
-        place.src - idle - told,
+        place.src - idle - told - unasked,
     )
 
 
