@@ -435,3 +435,23 @@ def test_beside_gateways_istio_looks_at_no_labels_of_the_client(beside: str, kep
     first = spec(result, "HTTPRoute", "app")["rules"][0]
     assert first == {"backendRefs": [{"name": "cart" if kept else "app", "port": 80}]}
     assert ("MP319" in {item.code for item in result.findings}) != kept
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "https", "linkerd.io/opaque"])
+def test_a_route_on_a_port_that_linkerd_takes_for_bytes_never_acted_and_acts_nowhere(protocol: str) -> None:
+    text = (
+        namespace(mesh="linkerd")
+        + service("app", f"[{{name: http, port: 80, targetPort: 8080, appProtocol: {protocol}}}]")
+        + workload("app")
+    )
+    rule = "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [x]}}], backendRefs: [{name: app, port: 80}]}"
+    route = thing(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        f"{{parentRefs: [{{group: '', kind: Service, name: app, port: 80}}], rules: [{rule}]}}",
+        "app",
+    )
+    for target in ("istio", "cilium"):
+        result = convert(text + route, "linkerd", target)
+        assert {"VirtualService", "HTTPRoute"}.isdisjoint(item.object["kind"] for item in result.manifests)
+        assert said(result, "MP305")

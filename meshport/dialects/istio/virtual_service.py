@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.gateway_api import gateways
+from meshport.dialects.gateway_api.attachable import speaker
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.dialects.gateway_api.patterns import full_regex, simplest
 from meshport.dialects.gateway_api.ranking import in_order
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output, Path
     from meshport.ir.model import IR
+    from meshport.ir.world import Service
 
 ASPECTS = ("rules", "backends", "filters", "timeout", "retries", "unmatched")
 
@@ -101,6 +103,8 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 what="headless" if service.headless else "of type ExternalName",
                 subject=routes.subject_name, object=f"{routes.kind} {routes.ref.value}", explains=explains(ir.world, routes, *ASPECTS),
             )  # fmt: skip
+        elif service is not None and _never_acted(routes, service):
+            speaker(routes, ir, out)("MP305")
         else:
             groups.setdefault((routes.service.value, routes.consumer.value if routes.consumer else ""), []).append(routes)
     for (service_ref, consumer), found in sorted(groups.items()):
@@ -118,6 +122,13 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
         ] + [namespace.meshed for namespace in ir.world.namespaces.values() if namespace.meshed is not None]
         if because:
             out.install("istiod", "meshConfig.defaultHttpRetryPolicy.attempts", 0, gather(because))
+
+
+def _never_acted(routes: ServiceRoutes, service: Service) -> bool:
+    """Whether Linkerd takes each port that the rules are for as one for bytes, which Istio may not."""
+    ports = [port.number for port in service.ports if routes.port is None or port.number == routes.port.value]
+    of_requests = routes.family == "linkerd" and routes.kind in ("HTTPRoute", "GRPCRoute")
+    return of_requests and bool(ports) and all(map(service.is_opaque, ports))
 
 
 def slug(text: str) -> str:
