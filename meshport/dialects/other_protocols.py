@@ -12,8 +12,9 @@ from meshport.ir.model import IR
 def report(ir: IR, out: Output) -> None:
     """A finding for each object that speaks of other protocols than TCP, and one for all that close them."""
     closing = [policy for policy in ir.policies if policy.closing and policy.kind.startswith("Cilium") and policy.document not in out.kept]
+    closing.sort(key=lambda policy: (policy.ref.value, policy.kind))
     if closing:
-        named = dict.fromkeys(f"{policy.kind} {policy.ref.value}" for policy in sorted(closing, key=lambda item: item.ref.value))
+        named = dict.fromkeys(f"{policy.kind} {policy.ref.value}" for policy in closing)
         out.finding(
             "MP276", document=closing[0].document, feature="l4.protocol", policies=", ".join(named), are="are" if len(named) > 1 else "is",
             affects=tuple(dict.fromkeys(Affected(policy.subject.value.namespace or None) for policy in closing)),

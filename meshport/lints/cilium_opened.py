@@ -8,7 +8,7 @@ from typing import Any
 
 from meshport.ir.base import Requirement
 from meshport.lints.cilium_beside import POLICIES, beside, rules_of, specs_of
-from meshport.lints.inventory import Inventory
+from meshport.lints.inventory import Inventory, within
 from meshport.lints.linkerd_policies import selector_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.values.ports import is_number
@@ -145,12 +145,4 @@ def _takes(wide: Peers, narrow: Peers) -> bool:
     """Whether all of some peers are among others."""
     if wide[0] == "everybody" or (wide[0] == narrow[0] != "endpoints"):
         return True
-    return wide[0] == narrow[0] and bool(narrow[1]) and all(any(_within(one, other) for other in wide[1]) for one in narrow[1])
-
-
-def _within(one: list[Requirement], other: list[Requirement]) -> bool:
-    """Whether whoever meets the one meets the other."""
-    values = {item.key: set(item.values) for item in one if item.operator == "In"}
-    return all(
-        item in one or (item.operator == "In" and values.get(item.key, set()) and values[item.key] <= set(item.values)) for item in other
-    )
+    return wide[0] == narrow[0] and bool(narrow[1]) and all(any(within(one, other) for other in wide[1]) for one in narrow[1])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from meshport.ir.base import PodSet, Ref, Selector
+from meshport.ir.base import PodSet, Ref, Requirement, Selector
 from meshport.ir.world import Service, Workload
 from meshport.lints.manifests import Manifest, Path, Review, labels_of
 
@@ -150,6 +150,13 @@ def share(one: set[str], other: set[str]) -> bool:
     return bool(one & other) or ("*" in one and bool(other - {"~"})) or ("*" in other and bool(one - {"~"}))
 
 
+def within(one: list[Requirement], other: list[Requirement]) -> bool:
+    """Whether whatever meets the demands of the one meets those of the other."""
+    values = {item.key: set(item.values) for item in one if item.operator == "In"}
+    held = {item for item in other if item.operator == "In" and values.get(item.key) and values[item.key] <= set(item.values)}
+    return all(item in one or item in held or (item.operator == "Exists" and item.key in values) for item in other)
+
+
 def labels_at(manifest: Manifest, *path: str) -> dict[str, Any]:
     return manifest.mapping(*path)
 
@@ -185,4 +192,5 @@ __all__ = [
     "meet",
     "share",
     "text_of",
+    "within",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from meshport.ir.base import Requirement, Selector
 from meshport.ir.world import Workload
-from meshport.lints.inventory import Inventory
+from meshport.lints.inventory import Inventory, within
 from meshport.lints.linkerd_grants import grants_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
@@ -103,19 +103,20 @@ def _servers(review: Review, known: Inventory) -> None:
 
 
 def _unseen(review: Review, known: Inventory) -> None:
-    """Servers for the same port whose selectors hold each other, where the bundle shows no pods."""
-    earlier: dict[tuple[str, str], list[tuple[Manifest, dict[str, str]]]] = {}
+    """Servers for the same port whose selectors hold each other, where the bundle shows no pods; machines beyond the cluster it never shows."""
+    earlier: dict[tuple[str, str, str], list[tuple[Manifest, list[Requirement]]]] = {}
     for server in review.of("Server", group="policy.linkerd.io"):
-        home, port, own = known.home(server), server.get("spec", "port"), selector_of(server, "spec", "podSelector")
-        if server.get("spec", "podSelector") is None or own.expressions or known.pods(home):
-            continue
-        labels = dict(own.labels)
-        beside = earlier.setdefault((home, repr(port)), [])
-        other = next((one for one, theirs in beside if theirs.items() <= labels.items() or labels.items() <= theirs.items()), None)
-        if other is not None:
-            what = f"port {port} of the same pods"
-            review.say("MP077", server, ("spec", "port"), others=str(other), what=what, which=_holding(review))
-        beside.append((server, labels))
+        home, port = known.home(server), server.get("spec", "port")
+        for key in ("podSelector", "externalWorkloadSelector"):
+            if server.get("spec", key) is None or (key == "podSelector" and known.pods(home)):
+                continue
+            own = selector_of(server, "spec", key).demands()
+            beside = earlier.setdefault((key, home, repr(port)), [])
+            other = next((one for one, theirs in beside if within(own, theirs) or within(theirs, own)), None)
+            if other is not None:
+                what = f"port {port} of the same " + ("pods" if key == "podSelector" else "external workloads")
+                review.say("MP077", server, ("spec", "port"), others=str(other), what=what, which=_holding(review))
+            beside.append((server, own))
 
 
 def _holding(review: Review) -> str:

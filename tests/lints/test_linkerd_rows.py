@@ -98,6 +98,10 @@ OPEN = grant(ON_USERS, "[{group: policy.linkerd.io, kind: NetworkAuthentication,
 
 WAY_OUT = _object("EgressNetwork", "policy.linkerd.io/v1alpha1", "all", "trafficPolicy: Allow")
 OVER = "overrides: [{requestsPerSecond: 1, clientRefs: [{kind: %s, name: web}]}]"
+AMONG = _object(
+    "Server", "policy.linkerd.io/v1beta3", "b", "podSelector: {matchExpressions: [{key: app, operator: In, values: [%s]}]}, port: 80"
+)
+BEYOND = _object("Server", "policy.linkerd.io/v1beta3", "%s", "externalWorkloadSelector: {matchLabels: {app: vm}}, port: 80")
 
 ROWS = [
     Row("2 a probe that no route takes", "MP099", "spec.port", server() + inbound("/api") + grant(ON_ROUTE) + PROBED, server() + inbound("/api") + grant(ON_ROUTE) + FOR_PROBE + PROBED),
@@ -186,6 +190,8 @@ ROWS = [
         profile("{name: all, condition: {pathRegex: '/.*'}, isRetryable: true}", ", retryBudget: {retryRatio: 0.2, minRetriesPerSecond: 10, ttl: 10s}") + WORLD),
     Row("a profile by a short name", "MP098", "metadata.name", profile(ALL, name="users") + WORLD, profile(ALL) + WORLD),
     Row("overlapping Servers", "MP077", "spec.port", server() + server(port="8080", name="b") + grant(ON_USERS) + WORLD, server() + server(port="9090", name="b") + grant(ON_USERS) + WORLD),
+    Row("overlapping Servers by several values", "MP077", "spec.port", server(port="80") + AMONG % "users, web", server(port="80") + AMONG % "web, ops"),
+    Row("overlapping Servers of machines", "MP077", "spec.port", BEYOND % "a" + BEYOND % "b", BEYOND % "a" + (BEYOND % "b").replace("app: vm", "app: db")),
     Row("overlapping Servers without their pods", "MP077", "spec.port", server(port="80") + server(port="80", name="b", labels="") + grant(ON_USERS), server(port="80") + server(port="80", name="b", labels="app: web") + grant(ON_USERS)),
 ]  # fmt: skip
 
