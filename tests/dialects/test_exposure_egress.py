@@ -340,7 +340,7 @@ def test_a_route_that_names_no_port_opens_nothing_of_a_closed_network(target: st
     opens = route("HTTPRoute", 80, "api.example.com").replace(", port: 80", "")
     text = namespace(mesh="linkerd") + workload("web") + network("Deny") + opens
     result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
-    assert "MP728" in codes(result, "error") and whole(result)
+    assert "MP072" in codes(result, "error") and whole(result)
     assert "api.example.com" not in str(specs(result))
 
 
