@@ -12,6 +12,7 @@ from meshport.ir.model import IR, Loss
 from meshport.lints import (
     api,
     cilium,
+    cilium_envoy,
     cilium_opened,
     cilium_references,
     cilium_selectors,
@@ -40,7 +41,7 @@ _OF_MESH = {"istio": istio.review, "linkerd": linkerd.review}
 _KNOWING: dict[str, tuple[Callable[[Review, Inventory], None], ...]] = {
     "istio": (istio_routing.review, istio_workloads.review, istio_policies.review, istio_references.review, istio_edges.review),
     "linkerd": (linkerd_policies.review, linkerd_references.review, linkerd_routes.review, linkerd_values.review),
-    "cilium": (cilium.review, cilium_selectors.review, cilium_opened.review, cilium_references.review),
+    "cilium": (cilium.review, cilium_selectors.review, cilium_opened.review, cilium_references.review, cilium_envoy.review),
 }
 
 
