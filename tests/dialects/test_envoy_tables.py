@@ -200,6 +200,22 @@ def test_a_delay_is_lost_and_a_failure_beside_it_is_not() -> None:
     assert said(grpc, "MP355") and written(grpc, "HTTPRoute")
 
 
+def test_what_is_not_there_is_answered_404() -> None:
+    """A rule of an HTTPRoute without a backend answers 500; 404 it answers where no rule matches."""
+    some = convert(WORLD + rules("{match: [{uri: {prefix: /legacy/}}], directResponse: {status: 404}}", f"{{{to()}}}"), "istio", "cilium")
+    whole = convert(WORLD + rules("{directResponse: {status: 404}}"), "istio", "cilium")
+    for result in (some, whole):
+        assert routes(result, "web")[0]["direct_response"] == {"status": 404} and alike(result) and not said(result, "MP352")
+    last = convert(WORLD + rules(f"{{match: [{{uri: {{prefix: /a/}}}}], {to()}}}", "{directResponse: {status: 404}}"), "istio", "cilium")
+    assert written(last, "HTTPRoute") and not said(last, "MP352")
+
+
+def test_a_match_on_more_headers_than_a_route_of_the_gateway_api_takes_is_one_of_a_table() -> None:
+    many = ", ".join(f"x{number}: {{exact: a}}" for number in range(17))
+    result = convert(WORLD + rules(f"{{match: [{{headers: {{{many}}}}}], {to('api')}}}", f"{{{to()}}}"), "istio", "cilium")
+    assert len(routes(result, "web")[0]["match"]["headers"]) == 17 and alike(result)
+
+
 CORS = "corsPolicy: {allowOrigins: [{prefix: https://a}, {regex: '.*b'}], allowMethods: [GET, PUT], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE}"
 
 

@@ -30,6 +30,8 @@ from meshport.mapping.table import version_key
 
 SINCE = (1, 16)
 """The release from which an entry of `services` names its ports."""
+MOST_DEMANDS = 16
+"""How many headers a match of an HTTPRoute asks for, and how many query parameters (gateway-api.sigs.k8s.io/reference/spec, HTTPRouteMatch)."""
 _UNASKED = {"istio": ISTIO_CONDITIONS, "linkerd": ("refused-stream",)}
 """What is retried where a rule names no condition; elsewhere it is a connection that fails."""
 
@@ -85,10 +87,16 @@ class Chosen(Lowering):
             return f"holds for every port of the Service ({', '.join(tcp)})"
         if ranked_by_specificity(in_order(self.routes), "cilium")[1]:
             return "asks the more specific of two rules first, and not the one that stands first"
-        if any(_answers(rule) for rule in self.routes.rules):
+        if any(_answers(rule) or (_absent(rule) and not self._closing(rule)) for rule in self.routes.rules) or all(
+            map(_absent, self.routes.rules)
+        ):
             return "gives no answers by itself"
         if any(item.part("uriRegexRewrite.match") is not None for rule in self.routes.rules for item in rule.filters):
             return "rewrites no path by a regular expression"
+        if any(
+            len(match.headers) > MOST_DEMANDS or len(match.query) > MOST_DEMANDS for rule in self.routes.rules for match in rule.matches
+        ):
+            return f"asks for {MOST_DEMANDS} headers and query parameters at most"
         if any(self._demands(match) for rule in self.routes.rules for match in rule.matches if of_mesh(match)):
             return "asks for no host, and for no header that is not there"
         if any(_failure(rule, item) is not None for rule in self.routes.rules for item in rule.filters if item.kind == "fault"):
@@ -115,6 +123,12 @@ def _answers(rule: RouteRule) -> bool:
     """Whether a rule has an answer that a route does not give without one."""
     answer = rule.filter("direct-response")
     return answer is not None and [(name, fact.value) for name, fact in answer.parts] not in ([("status", 404)], [("status", 500)])
+
+
+def _absent(rule: RouteRule) -> bool:
+    """Whether a rule answers 404, which a route of the Gateway API does where no rule of it matches."""
+    answer = rule.filter("direct-response")
+    return answer is not None and [(name, fact.value) for name, fact in answer.parts] == [("status", 404)]
 
 
 def _sayable(routes: ServiceRoutes) -> bool:
@@ -212,6 +226,10 @@ class EnvoyLowering(Chosen):
 
     def _match(self, match: RouteMatch, shown: str) -> list[RouteMatch]:
         return [one for found in SayableRules._match(self, match, shown) for one in fitting(self, found, shown)]
+
+    def _closing(self, rule: RouteRule) -> bool:
+        """No answer goes without saying."""
+        return False
 
     def demands(self, name: str, value: Any) -> bool:
         return envoy_matches.sayable(name, value)
