@@ -211,7 +211,7 @@ def _effective(there: _Namespace, labels: dict[str, str]) -> tuple[Effective, di
     named = _together(
         [ports_of(near, there.access.world), _of_services(services), *(servers.mentioned(policy) for policy in _policies(item))]
     )
-    by_name = {called[name]: src for name, src in _names(services).items() if name in called}
+    by_name: dict[int, Src] = {called[name]: src for name, src in _names(services).items() if name in called}
     if own and (named or by_name or len(there.numbers) > FEW):
         return item, {**named, **by_name}
     return item, {**there.numbers, **by_name}
