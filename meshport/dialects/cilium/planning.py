@@ -110,15 +110,18 @@ class Context:
             self.told.setdefault((code,), Note({}, {}, document or 0))
 
     def protocol(self, port: Where) -> tuple[str, Src]:
-        """What a port speaks. Of pods that the bundle does not show it is known from others; where they do not agree it is bytes, of which no rule for
-        requests lets any in. Linkerd's Servers say it themselves."""
+        """What a port speaks. Of pods that the bundle does not show it is known from others, or from the Services before them where there are none; where these
+        do not agree it is bytes, of which no rule for requests lets any in. Linkerd's Servers say it themselves."""
         if port is None:
             return "", NOWHERE
         if self.like is None:
             return protocols.together([item.workload for item in self.region.members], port, self.world)
         if self.out.source == "linkerd":
             return "", NOWHERE
-        words = {protocols.of_port(workload, port, self.world)[0] for workload in self.like}
+        pods = self.like or [item.workload for item in self.region.members]
+        words = {protocols.of_port(workload, port, self.world)[0] for workload in pods}
+        if not self.like and "" in words:  # no Service says it
+            return "tcp", NOWHERE
         return (words.pop() if len(words) == 1 else "" if words and all(map(protocols.is_http, words)) else "tcp"), NOWHERE
 
     def affects(self, port: Where) -> tuple[Affected, ...]:

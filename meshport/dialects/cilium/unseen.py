@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.callers import Callers, Known, callers
 from meshport.dialects.cilium.denying import Directs
 from meshport.dialects.cilium.planning import Part
+from meshport.dialects.cilium.saying import Unsaid, requests
 from meshport.dialects.cilium.subjects import choose, homes
 from meshport.dialects.cilium.writing import Ruled, write
 from meshport.dialects.naming import claim
@@ -16,9 +21,10 @@ from meshport.effective.seen import by_labels
 from meshport.effective.subjects import unseen as of_pods
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy, Rule, sole_grant
-from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, sources
+from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR, ByLabel
 from meshport.values.identities import is_label_value
+from meshport.values.language import LanguageTooLarge
 
 
 def unseen(
@@ -55,10 +61,11 @@ def unseen(
             continue  # all of its ports are known
         rules = on_port(policy, options, known, way) if policy.port is not None else _on_all(policy, ir, out, options, known, way, denies)
         if rules and policy.port is not None:
-            out.finding(
-                "MP291", document=policy.document, affects=(of_pods(policy.subject.value),), feature="server.port", policy=str(policy.ref.value),
-                selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
-            )  # fmt: skip
+            if _default_of(ir, policy.subject.value.namespace) != "deny":  # which closed the others as well
+                out.finding(
+                    "MP291", document=policy.document, affects=(of_pods(policy.subject.value),), feature="server.port", policy=str(policy.ref.value),
+                    selector=str(selector), port=policy.port.value, namespace=policy.subject.value.namespace,
+                )  # fmt: skip
         elif policy.rules and not rules:
             _unknown(out, policy, ir, places)
         for namespace in places:
@@ -178,25 +185,65 @@ def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known,
     if ir.mesh != "istio" or attached(policy, out) or denied:
         return []
     found: list[Ruled] = []
+    sent = _sent_to(policy.subject.value, ir)
+    broad = False
     for rule in policy.rules:
         ports = _numbers(rule)
         if ports is None:
             return []
-        who, src = Callers(), NOWHERE
-        each: list[int | None] = [*ports]
-        for port in each or [None]:
-            try:
-                pieces = [seen for piece in of_rule(rule, port=port) for seen in by_labels(piece, options.cluster_networks, way)]
-            except (Unsayable, ValueError):
-                return []
-            if len(pieces) != 1 or not pieces[0].any_request:
-                return []
-            who, src = callers(pieces[0], known), src | pieces[0].src
-        if not _by_labels(who):
+        asks = rule.needs_http and not ports
+        broad = broad or asks
+        made = _on_ports(rule, sorted(sent, key=str) if asks else [*ports] or [None], sent, options, known, way)
+        if made is None:
             return []
-        numbers = [{"port": str(port), "protocol": "TCP"} for port in ports]
-        found.append(({"fromEndpoints": who.endpoints, **({"toPorts": [{"ports": numbers}]} if numbers else {})}, src))
+        found += made
+    if broad and found:
+        out.finding(
+            "MP280", document=policy.document, affects=(of_pods(policy.subject.value),), feature="authorization.posture", severity="warning",
+            policy=str(policy.ref.value), ports=", ".join(sorted(map(str, sent))),
+        )  # fmt: skip
     return found
+
+
+def _on_ports(
+    rule: Rule, ports: Sequence[int | str | None], sent: Mapping[int | str, str], options: Options, known: Known, way: ByLabel
+) -> list[Ruled] | None:
+    """What a rule admits on ports that are known (None: on every one); None where something of it needs more than the labels of its callers."""
+    found: dict[str, tuple[dict[str, Any], list[dict[str, str]], list[dict[str, Any]], Src]] = {}
+    for port in ports:
+        protocol = sent.get(port, "") if port is not None else ""
+        if not protocol and rule.needs_http:
+            return None
+        number = port if isinstance(port, int) else None
+        try:
+            pieces = of_rule(rule, http=protocols.is_http(protocol), port=number)
+            asked = [(seen, requests(seen)) for piece in pieces for seen in by_labels(piece, options.cluster_networks, way)]
+        except (Unsaid, Unsayable, LanguageTooLarge, ValueError):
+            return None
+        for piece, said in asked:
+            who = callers(piece, known)
+            if not _by_labels(who) or piece.methods.nearly or (said and port is None) or (rule.http and not said):
+                return None
+            key = repr((who.endpoints, said))
+            peers, listed, _, src = found.setdefault(key, ({"fromEndpoints": who.endpoints}, [], said, NOWHERE))
+            listed += [{"port": str(port), "protocol": "TCP"}] if port is not None else []
+            found[key] = peers, listed, said, src | piece.src
+    made: list[Ruled] = []
+    for peers, listed, said, src in found.values():
+        entry: dict[str, Any] = {"ports": listed, **({"rules": {"http": said}} if said else {})}
+        made.append(({**peers, **({"toPorts": [entry]} if listed else {})}, src))
+    return made
+
+
+def _sent_to(pods: PodSet, ir: IR) -> dict[int | str, str]:
+    """The container ports that Services which may stand before pods send to, by number or by name, with what they speak there; "" where several disagree."""
+    found: dict[int | str, set[str]] = {}
+    for service in ir.world.services.values():
+        if service.pods is not None and service.pods.meets(pods):
+            for port in service.ports:
+                if port.protocol == "TCP" and (isinstance(port.target, int) or port.target == port.target.lower()):
+                    found.setdefault(port.target, set()).add(protocols.of_service_port(port))
+    return {port: next(iter(said)) if len(said) == 1 else "" for port, said in found.items()}
 
 
 def _nameless(access: Access, pods: PodSet, namespace: str) -> bool:
