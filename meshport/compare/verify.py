@@ -22,7 +22,7 @@ from meshport.dialects.entrances import for_gateways_alone
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.pieces import Piece
-from meshport.ir.authorization import Policy
+from meshport.ir.authorization import PORT, Policy
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
 from meshport.ir.world import ContainerPort, Workload, World
@@ -206,14 +206,25 @@ def _open(before: Access, after: Access, doubtful: list[Workload]) -> Iterator[P
     looked_at = _unseen(before, after)
     same = before.ir.mesh == after.ir.mesh
     stay = set(map(_said_of, for_gateways_alone(after.ir))) if same else set()  # by pods that keep their proxies
+    told = {port.name for port in _customary(before.world)} | set(_port_names(after.ir.policies))
     for policy in before.unselected():
         if _said_of(policy) in stay:
             continue
         pods = policy.subject.value
-        if pods.namespace not in looked_at or any(
-            pod.ref.namespace == pods.namespace and pods.selector.accepts(pod.labels) for pod in doubtful
+        if (
+            pods.namespace not in looked_at
+            or not told.issuperset(_port_names([policy]))
+            or any(pod.ref.namespace == pods.namespace and pods.selector.accepts(pod.labels) for pod in doubtful)
         ):
             yield policy
+
+
+def _port_names(policies: Iterable[Policy]) -> Iterator[str]:
+    """The names of ports that policies are for, or name in their rules."""
+    for policy in policies:
+        asked = [item for rule in policy.rules for item in rule.conditions if item.attribute == PORT]
+        facts = [policy.port, *(fact for item in asked for fact in (*(item.any_of or ()), *item.none_of))]
+        yield from (fact.value for fact in facts if fact is not None and isinstance(fact.value, str))
 
 
 def _said_of(policy: Policy) -> tuple[Any, ...]:
