@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from meshport import answers, remains, unserved
 from meshport.compare import routed
 from meshport.compare.diff import Change, changes, sides
-from meshport.dialects import entrances, ingresses, mirrored, others_marks, pod_security, proxy_calls, redundant
+from meshport.dialects import entrances, ingresses, mirrored, others_marks, own_names, pod_security, proxy_calls, redundant
 from meshport.dialects.base import Dialect, Keeping, Options, dialect, governs
 from meshport.dialects.losses import leaving
 from meshport.dialects.marks import clear, for_target_alone, unmarked
@@ -153,6 +153,8 @@ def _lower(job: Conversion) -> None:
     elif job.moves and isinstance(job.source, Keeping):
         meant = job.source.apart(job.bound, have, out, options)
     job.target.lower(mirrored.without(meant, out) if job.moves else meant, out, options)
+    if job.moves:
+        own_names.settle(out)
     if any(document.kind.endswith("NetworkPolicy") for document in job.whole.documents):
         _beside(job)
     if keeper is None and job.moves:

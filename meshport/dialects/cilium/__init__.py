@@ -5,7 +5,7 @@ Cilium governs every pod of a cluster by its labels: nothing is enrolled, and a 
 
 from __future__ import annotations
 
-from meshport.dialects import installation, kubernetes, near_endpoints, node_local
+from meshport.dialects import installation, kubernetes, near_endpoints, node_local, own_names
 from meshport.dialects.base import Options
 from meshport.dialects.cilium import (
     apart,
@@ -81,6 +81,7 @@ class Cilium:
         default_retries.lower(ir, out, options)
         ratelimits.lower(ir, out, options)
         exposure.lower(ir, out, options)
+        own_names.settle(out, always=True)  # policies that stand there are changed in what follows
         network_policies.lower(ir, out, options)
         near_endpoints.lower(ir, out)
         node_local.lower(ir, out)
