@@ -208,6 +208,15 @@ def test_a_deny_of_peers_that_share_an_account_takes_the_account_and_says_so() -
     assert "MP271" in codes(findings, "warning")
 
 
+def test_a_deny_of_pods_that_the_bundle_does_not_show_is_told_where_their_account_may_be_let_in() -> None:
+    """Linkerd goes by accounts: what is written is the same without the deny, and reads back without it (MP900)."""
+    rule = "fromEndpoints: [{matchLabels: {app: %s}}], toPorts: [{ports: [{port: '8080', protocol: TCP}]}]"
+    made, findings = converted(f"{{ingress: [{{{rule % 'web'}}}], ingressDeny: [{{{rule % 'gone'}}}]}}", "linkerd")
+    assert made["api-8080-api"]["requiredAuthenticationRefs"] == [{"kind": "ServiceAccount", "name": "web", "namespace": "shop"}]
+    (finding,) = [one for one in findings if one.code == "MP203"]
+    assert (finding.severity, "but pods shop/app=gone" in finding.message) == ("info", True)
+
+
 def test_kafka_rules_leave_the_port_closed() -> None:
     specs, findings = converted('ingress: [{toPorts: [{ports: [{port: "9092", protocol: TCP}], rules: {kafka: [{role: produce}]}}]}]')
     assert "rules" not in specs["api"]

@@ -166,7 +166,10 @@ def plan(context: Context, port: int, port_src: Src) -> PortPlan:
             cutting = [deny for deny in (*denies, *own) if any(_touches(one, piece) for one in deny.pieces for piece in pieces)]
             idle = NOWHERE
             if cutting or not all(_whole(context, piece) for piece in pieces):
-                cutting, idle = felt(rule, cutting, allowed, denied, partial(_written, context))
+                every = cutting
+                cutting, idle = felt(rule, every, allowed, denied, partial(_written, context))
+                for deny in (one for one in every if one not in cutting):
+                    _of_strangers(context, grant, port, pieces, deny)
             left: list[Punched] = []
             for piece in pieces:
                 taken = [one for deny in cutting for one in deny.pieces if _touches(one, piece)]
@@ -281,6 +284,18 @@ def _sources(context: Context, first: Effective, port: int, closed: bool) -> Ite
 
 def _of_admission(value: str, options: Options, src: Src) -> list[Rule]:
     return [] if value == "deny" else [Rule(admission_conditions(value, options.cluster_networks, src), src=src)]
+
+
+def _of_strangers(context: Context, grant: Grant, port: int, pieces: list[Piece], deny: Denied) -> None:
+    """A deny without which the same is written: of pods that the bundle does not show, under accounts that it lets in."""
+    named = {one for piece in deny.pieces for one in piece.who.include or () if isinstance(one, Labelled)}
+    for peer in sorted((one for one in named if not pods_of(context.world, one)), key=label):
+        for let_in in sorted({label(one) for piece in pieces for one in piece.who.include or ()}):
+            context.out.gather(
+                (grant.document, _label(grant), let_in, str(peer)), "MP203", NOWHERE, document=grant.document, disposition="approximated", severity="info",
+                affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant),
+                peers=f"{let_in} but {label(peer)}", others="all others", listed={"port": (port,)},
+            )  # fmt: skip
 
 
 def _denies(context: Context, first: Effective, port: int, refused: Callable[[Rule], list[Piece]]) -> list[Denied]:
