@@ -464,7 +464,7 @@ def test_a_route_that_no_cluster_takes_opens_nothing_and_is_no_difference() -> N
     result = meshport.convert(
         meshport.load_text(namespace(mesh="linkerd") + workload("web") + network("Deny") + portless), source="linkerd", target="istio"
     )
-    assert [item.disposition for item in result.findings if item.code == "MP728"] == ["invalid"]
+    assert [item.disposition for item in result.findings if item.code == "MP072"] == ["invalid"]
     assert not [item for item in result.findings if item.code in ("MP900", "MP901")]
 
 
