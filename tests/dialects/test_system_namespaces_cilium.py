@@ -139,3 +139,21 @@ def test_one_for_everywhere_is_parted_where_none_of_those_pods_is_shown(world: s
     result = meshport.convert(meshport.load_text(world + EVERYWHERE + FROM_CART), source="cilium", target="istio")
     names = {item.object["metadata"]["name"] for item in result.manifests if "Cilium" in item.object["kind"]}
     assert names == {"base", "base-outside"}
+
+
+def test_pods_that_linkerd_takes_in_there_are_closed_and_read_back_as_closed() -> None:
+    """Linkerd's webhook passes over kube-system alone; that the policy which closes them does nothing in kube-public was a defect (MP904)."""
+    text = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: kube-public, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: deny}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod, namespace: kube-public, labels: {app: pod}}
+spec: {containers: [{name: app, image: a, ports: [{containerPort: 8080}]}]}
+"""
+    result = meshport.convert(meshport.load_text(text), source="linkerd", target="cilium")
+    closed = [item.object["spec"]["ingress"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
+    assert closed == [[{}]] and not {"MP900", "MP904"} & {finding.code for finding in result.findings}
+    assert result.verification is not None and result.verification.verdict == "equivalent"

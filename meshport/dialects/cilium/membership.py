@@ -32,13 +32,14 @@ SYSTEM = (
 
 def lift(bound: Bound, ir: IR, options: Options) -> None:
     """Set `meshed` of the namespaces that have workloads, or policies for pods that the bundle does not show; those of the cluster's own components are governed
-    like all others, and not taken in elsewhere."""
+    like all others, and not taken in elsewhere. Of what another mesh's output does they are told as well: Linkerd takes in pods of kube-public."""
     homes = {workload.ref.namespace for workload in ir.world.workloads if not workload.host_network}
     if options.source == "cilium":
         ir.world.apart |= frozenset(SYSTEM)
         homes |= _governed(bound, ir, options)
+    apart = ir.world.apart if options.source == "cilium" else ()
     for name, namespace in ir.world.namespaces.items():
-        if name in homes and name not in ir.world.apart:
+        if name in homes and name not in apart:
             namespace.meshed = Fact(True, namespace.src, "membership.inject")
 
 
