@@ -362,3 +362,20 @@ spec:
     (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
     assert [parent["name"] for parent in route["spec"]["parentRefs"]] == ["web", "other"]
     assert "MP374" in {finding.code for finding in result.findings}
+
+
+@pytest.mark.parametrize(("asked", "called"), [("sourceNamespace: pay", "dropped"), ("gateways: [mesh]", "irrelevant")])
+def test_a_gateway_at_which_no_rule_is_left_goes_with_its_rules(asked: str, called: str) -> None:
+    rule = f"""---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: users, namespace: shop}}
+spec:
+  hosts: [users]
+  gateways: [mesh, istio-system/edge]
+  http: [{{match: [{{uri: {{exact: /x}}, {asked}}}], route: [{{destination: {{host: users}}}}]}}]
+"""
+    result = convert(SERVICE + rule)
+    (line,) = [item for item in result.ledger if item.path == "spec.gateways[1]"]
+    assert line.disposition == called and bool(line.codes) is (called == "dropped")
+    assert "MP901" not in codes(result)

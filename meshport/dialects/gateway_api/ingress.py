@@ -88,6 +88,8 @@ class IngressLowering(Lowering):
         for ref, fact in self.gateways if len(self.out.objects) > before else ():
             if ref not in self.entries:
                 self.say("MP707", fact, aspects=(), disposition=None, gateway=str(ref), name=ref.name, namespace=ref.namespace)
+        if not rules:
+            self.out.names("says at which gateways rules would hold that are none there", *(fact for _, fact in self.gateways))
         if any(rule.retry is None and not rule.answers for rule in rules):
             self.silent()
 
