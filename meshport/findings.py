@@ -77,3 +77,44 @@ def in_one(messages: list[str]) -> str:
     if others and after[:1] == ["is"]:
         after[0] = "are"
     return " ".join([*words[0][:head], f"{', '.join(others)} and {last}" if others else last, *after])
+
+
+FEW, SHOWN = 5, 10
+
+
+def gathered(findings: list[Finding]) -> list[Finding]:
+    """More than a few findings about one document that differ in one name alone as one, of all of them: a profile of a hundred routes has one of each kind."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
+    for one in findings:
+        if one.document is not None and one.witness is None and one.leaves:
+            key = (one.code, one.severity, one.effect, one.disposition, one.pattern, one.feature, one.remedy, one.affects, one.document)
+            groups.setdefault(key, []).append(one)
+    gone: set[int] = set()
+    for alike in groups.values():
+        text = _with_names([one.message for one in alike]) if len(alike) > FEW else ""
+        if text:
+            first, *others = alike
+            first.message = text
+            first.at = first.at if first.at is not None else first.leaves[0]
+            first.leaves = tuple(sorted({leaf for one in alike for leaf in one.leaves}))
+            first.explains = frozenset().union(*(one.explains for one in alike))
+            gone.update(map(id, others))
+    return [one for one in findings if id(one) not in gone]
+
+
+def _with_names(messages: list[str]) -> str:
+    """One message for those that differ in one name; "" where they differ in more."""
+    words = [message.split(" ") for message in dict.fromkeys(messages)]
+    if len(words) <= FEW or len({len(one) for one in words}) > 1:
+        return ""
+    differ = [place for place, column in enumerate(zip(*words, strict=True)) if len(set(column)) > 1]
+    if len(differ) != 1:
+        return ""
+    (place,) = differ
+    names = [one[place] for one in words]
+    end = names[0][-1] if all(name[-1:] == names[0][-1:] and name[-1:] in ":,;" for name in names) else ""
+    shown = [name.removesuffix(end) for name in names]
+    text = (
+        ", ".join(shown[:SHOWN]) + f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    )
+    return " ".join([*words[0][:place], text + end, *words[0][place + 1 :]])

@@ -18,7 +18,7 @@ from meshport.dialects.output import Obj, Output
 from meshport.documents import Bundle
 from meshport.documents.kubectl import commanded
 from meshport.errors import UsageError
-from meshport.findings import Finding, ordered
+from meshport.findings import Finding, gathered, ordered
 from meshport.ir.model import IR, ByLabel
 from meshport.layout import Layout
 from meshport.ledger import Ledger, account, stands
@@ -143,7 +143,7 @@ def convert(
     findings += answers.unread(result, bound)
     findings += answers.beside_broken(result, bound, findings)
     findings += answers.unaccounted(result.unaccounted, bound)
-    findings = answers.settled(ordered(findings), bound)
+    findings = gathered(answers.settled(ordered(findings), bound))
     found, findings = answers.of_chosen(found, findings, proof, chosen, out)
     if across := crossings.report(job, back) if not chosen.every else []:
         findings = ordered([*findings, *across])

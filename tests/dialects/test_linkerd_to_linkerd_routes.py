@@ -244,3 +244,23 @@ def test_routes_are_made_new_from_the_release_on_that_reads_them_so(text: str, w
         made = [item.object["apiVersion"] for item in result.manifests if item.object["kind"] == "HTTPRoute"]
         assert (release, made) == (release, versions)
         assert bool(result.removals) is (bool(versions) and "gateway.networking" not in text)
+
+
+def test_a_split_whose_weights_an_operator_shifts_stays() -> None:
+    """linkerd-failover knows TrafficSplits alone; routes in its place would never fail over."""
+    marks = "labels: {failover.linkerd.io/controlled-by: linkerd-failover}, annotations: {failover.linkerd.io/primary-service: users}"
+    result = modern(WORLD + SPLIT.replace("namespace: shop}", f"namespace: shop, {marks}}}"))
+    assert not result.removals and not named(result, "HTTPRoute")
+    assert [(finding.code, "linkerd-failover" in finding.message) for finding in result.findings] == [("MP334", True)]
+
+
+def test_what_differs_in_the_name_of_a_rule_alone_is_said_once() -> None:
+    """Profiles made from a service definition have a hundred routes."""
+    profile = "apiVersion: linkerd.io/v1alpha2\nkind: ServiceProfile\nmetadata: {name: users.shop.svc.cluster.local, namespace: shop}\nspec:\n  routes:\n"
+    rule = "  - {name: rN, condition: {method: GET, pathRegex: /rN}, isRetryable: true}\n"
+    world = WORLD.replace("name: http", "name: grpc") + "---\n" + profile
+    result = modern(world + "".join(rule.replace("N", str(number)) for number in range(14)))
+    (said,) = [finding for finding in result.findings if finding.code == "MP402"]
+    assert " and 4 more: Linkerd has no word" in said.message and len(said.leaves) >= 14
+    few = modern(world + "".join(rule.replace("N", str(number)) for number in range(3)))
+    assert len([finding for finding in few.findings if finding.code == "MP402"]) == 3

@@ -22,6 +22,7 @@ from meshport.mapping.table import version_key
 
 LEGACY = ("ServiceProfile", "TrafficSplit")
 BALANCER = "balancer."
+FAILOVER = "failover.linkerd.io/"
 
 
 def lower(ir: IR, out: Output, options: Options) -> None:
@@ -34,7 +35,7 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 routes.problem, routes.src | gather(routes.rules), document=routes.document, disposition="invalid",
                 subject=routes.subject_name, object=_shown(routes),
             )  # fmt: skip
-        elif why := _kept(routes, ir, options):
+        elif why := _kept(routes, ir, out, options):
             for document in routes.documents or (routes.document,):
                 out.imply("stays as it is", _all(out, document))
             out.finding(
@@ -54,8 +55,10 @@ def _affects(routes: ServiceRoutes) -> tuple[Affected, ...]:
     return (Affected(routes.service.value.namespace, routes.service.value.name),) if routes.service is not None else ()
 
 
-def _kept(routes: ServiceRoutes, ir: IR, options: Options) -> str:
+def _kept(routes: ServiceRoutes, ir: IR, out: Output, options: Options) -> str:
     """Why a profile or split stays what it is; the empty text where it becomes routes."""
+    if any(_shifted(out.bundle.documents[number].value) for number in routes.documents or (routes.document,)):
+        return "linkerd-failover shifts the weights of TrafficSplits and of nothing else"
     release = version_key(options.target_version)
     if routes.service is None:
         return f"{routes.host.value} is no Service of the cluster, and only a Service can have routes"
@@ -76,6 +79,13 @@ def _kept(routes: ServiceRoutes, ir: IR, options: Options) -> str:
     if not _ports(service):
         return f"every port of {routes.subject_name} is opaque, where no route acts"
     return ""
+
+
+def _shifted(split: Any) -> bool:
+    """Whether an operator changes the weights of a split as it is told there (linkerd.io/2-edge/tasks/automatic-failover)."""
+    metadata = split.get("metadata")
+    marks = [metadata.get(key) for key in ("labels", "annotations")] if isinstance(metadata, dict) else []
+    return any(key.startswith(FAILOVER) for each in marks if isinstance(each, dict) for key in each if isinstance(key, str))
 
 
 def _ports(service: Service) -> list[int]:
