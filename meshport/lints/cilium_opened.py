@@ -25,13 +25,17 @@ Peers = tuple[str, list[list[Requirement]]]
 
 def review(review: Review, known: Inventory) -> None:
     """Each rule for HTTP that another one leaves nothing of."""
-    for policy in review.of(*POLICIES, group="cilium.io"):
-        for spec in specs_of(policy):
-            asking = [place for path, _ in rules_of(policy, spec, "ingress") for place in _entries(policy, path) if _http(policy, place)]
-            if not asking:
-                continue
+    others = list(review.of("NetworkPolicy", group="networking.k8s.io"))
+    specs = [(policy, spec) for policy in review.of(*POLICIES, group="cilium.io") for spec in specs_of(policy)]
+    opened: dict[tuple[int, Path], list[tuple[Manifest, Path, Peers, list[Port]]]] = {}
+    for policy, spec in (*specs, *((policy, ("spec",)) for policy in others)):
+        if found := [(policy, *one) for one in _open(known, policy, spec)]:
+            opened[policy.number, spec] = found
+    for policy, spec in specs if opened else ():
+        asking = [place for path, _ in rules_of(policy, spec, "ingress") for place in _entries(policy, path) if _http(policy, place)]
+        if asking:
             wide = [(policy, spec), *beside(known, policy, spec)]
-            open_rules = [(other, *found) for other, place in wide for found in _open(known, other, place)]
+            open_rules = [found for other, place in wide for found in opened.get((other.number, place), ())]
             for place in asking:
                 _past(review, known, policy, place, open_rules)
 
@@ -86,7 +90,8 @@ def _numbered(listed: Any, key: str, unsaid: str = "TCP") -> list[Port]:
         protocol = "" if protocol == "ANY" else protocol
         if is_number(text):
             low = int(text)
-            found.append((protocol, low, int(item.get("endPort") or low)) if low else (protocol, 1, 65535))
+            end = item.get("endPort")
+            found.append((protocol, low, end if isinstance(end, int) and end else low) if low else (protocol, 1, 65535))
         elif text:
             found.append((text, 0, 0))
     return found

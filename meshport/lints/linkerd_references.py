@@ -84,14 +84,14 @@ def _overrides(review: Review, known: Inventory, profile: Manifest) -> None:
 
 def _ranked(review: Review, known: Inventory) -> None:
     """Of several kinds of routes on a port of a Service Linkerd reads one: GRPCRoutes before HTTPRoutes before those without requests."""
-    taken: dict[tuple[str, str, object], list[tuple[int, Manifest, Path]]] = {}
+    taken: dict[tuple[str, str, str], list[tuple[int, Manifest, Path]]] = {}
     for rank, kind in enumerate(_RANKED):
         if kind == "GRPCRoute" and in_range(review.options.source_version, None, "2.16"):
             continue
         for route in review.of(kind):
             for path, parent in route.each("spec", "parentRefs"):
                 if isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") in ("", "core"):
-                    key = (str(parent.get("namespace") or known.home(route)), str(parent.get("name")), parent.get("port"))
+                    key = (str(parent.get("namespace") or known.home(route)), str(parent.get("name")), repr(parent.get("port")))
                     taken.setdefault(key, []).append((rank, route, path))
     for (space, name, _), found in taken.items():
         first = found[0]
