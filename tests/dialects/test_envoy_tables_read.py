@@ -113,6 +113,11 @@ def test_matches_of_envoys_own(match: dict[str, Any], read: dict[str, Any] | Non
         assert written(result, "VirtualService")["web"]["spec"]["http"][0]["match"] == [read]
 
 
+def test_a_new_prefix_for_one_in_any_case_is_not_a_new_path() -> None:
+    match = {"prefix": "/Ab", "case_sensitive": False}
+    assert said(converted(config([{**plain(prefix_rewrite="/new"), "match": match}])), "MP950")
+
+
 def test_a_share_that_is_answered_before_the_route_is_a_failure_that_is_injected() -> None:
     failing = {"match": {"prefix": "/", "runtime_fraction": {"default_value": {"numerator": 5}}}, "direct_response": {"status": 503, "body": {"inline_string": "fault filter abort"}}}  # fmt: skip
     result = converted(config([failing, plain()]))

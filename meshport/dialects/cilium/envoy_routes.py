@@ -253,6 +253,9 @@ def _rule(place: Cursor, before: list[Filter], clusters: _Clusters, number: int,
     only(place, "name", "match", "route", "redirect", "direct_response", "typed_per_filter_config", *_HEADERS)
     action, name = place.at("route"), place.text("name")
     match = envoy_matches.match_of(place.at("match"))
+    folded = place.at("match", "case_sensitive").value is False and place.at("match", "prefix")
+    if folded and (action.at("prefix_rewrite") or place.at("redirect", "prefix_rewrite")):
+        raise Other  # the prefix is replaced in whatever case it is, and the expression that stands for it is for the whole path
     filters = [*before, *envoy_actions.headers_of(place), *envoy_actions.redirect_of(place.at("redirect"), match)]
     filters += envoy_actions.answer_of(place.at("direct_response"))
     if not action:
