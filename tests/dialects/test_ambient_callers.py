@@ -180,6 +180,18 @@ def test_a_waypoint_of_another_namespace_goes_on_being_the_one() -> None:
     }
 
 
+def test_a_service_that_named_a_gate_that_is_not_for_services_names_the_new_one_whole() -> None:
+    """What was left of the old name sent its clients to a waypoint of the other namespace, which there is not."""
+    gate = GATE.replace("namespace: pay}", "namespace: infra, labels: {istio.io/waypoint-for: workload}}")
+    labels = "namespace: shop, labels: {istio.io/use-waypoint: gate, istio.io/use-waypoint-namespace: infra}}\nspec: {selector"
+    shop = namespace("shop", SIDECARS) + workload("shop", "web").replace("namespace: shop}\nspec: {selector", labels)
+    text = namespace("infra", AMBIENT) + gate + shop + policy("reads", "shop", "{to: [{operation: {methods: [GET]}}]}")
+    assert "waypoint-namespace: infra" in text
+    result = convert(text, data_plane="ambient")
+    assert made(result, "Service")["shop", "web"]["metadata"]["labels"] == {"istio.io/use-waypoint": "waypoint"}
+    assert not {"MP900", "MP901"} & codes(result)
+
+
 def test_a_policy_on_a_headless_service_is_enforced_by_nothing() -> None:
     pay = PAY.replace("spec: {selector: {app: pay}", "spec: {clusterIP: None, selector: {app: pay}")
     result = convert(WORLD + pay + policy("l7", "pay", source(RUNNER), ON_PAY), data_plane="sidecar")

@@ -7,10 +7,10 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
-from meshport.dialects.enrolment import STAGE_SERVICES
+from meshport.dialects.enrolment import STAGE_SERVICES, leaf_at
 from meshport.dialects.istio import waypoints
 from meshport.dialects.istio.rules import deep, held
-from meshport.dialects.istio.waypoints import CLASS, ENTERING, FOR, USE, Waypoint, Waypoints, is_gateway, is_waypoint
+from meshport.dialects.istio.waypoints import CLASS, ENTERING, FOR, USE, USE_NAMESPACE, Waypoint, Waypoints, is_gateway, is_waypoint
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src, sources
@@ -281,6 +281,9 @@ def gateways(
         for ref in services:
             changed = out.change(ir.world.services[ref].document, group=f"service {ref.name}", rank=STAGE_SERVICES)
             changed.set(("metadata", "labels", USE), name, behind[ref])
+            elsewhere = ("metadata", "labels", USE_NAMESPACE)
+            if changed.at(elsewhere) is not None:  # of a waypoint that was none for it
+                changed.drop(elsewhere, leaf_at(out, ir.world.services[ref].document, elsewhere) | behind[ref])
         out.finding(
             "MP114", document=None, affects=tuple(Affected(ref.namespace, ref.name) for ref in services), feature="membership.waypoint",
             services=", ".join(map(str, services)), waypoint=f"{namespace}/{name}",
