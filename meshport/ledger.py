@@ -105,7 +105,7 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
-    anew = {leaf for number, leaf in _said_versions(bound) if renewed(number, bound, out)}
+    anew = {leaf for number, leaf in _said_versions(bound) if renewed(number, bound, out) and not stands(number, bound, out)}
     kept -= anew
     standing -= anew
     shown -= anew | _versions(bound, out, shown)

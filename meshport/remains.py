@@ -263,7 +263,7 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
     copied = {obj.changed for obj in out.objects.values()}
     for number, document in enumerate(bound.bundle.documents):
         if out.source == out.target and bound.mesh[number] and isinstance(leaf := document.leaves.get("apiVersion"), int):
-            if renewed(number, bound, out) and (number in copied or stands(number, bound, out)):
+            if number in copied and renewed(number, bound, out) and not stands(number, bound, out):
                 out.ignore("the object is written in the newest version that the release serves", frozenset((leaf,)))
             elif number not in copied and not stands(number, bound, out):
                 out.ignore("other objects are written for this one, whatever version it is in", frozenset((leaf,)))
