@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from meshport import pipeline
+from meshport import conversion, pipeline
 from meshport.dialects.base import Options
 from meshport.documents import Bundle, load, load_objects
 from meshport.findings import Finding
@@ -132,6 +132,16 @@ class Source:
     def convert(self, objects: list[dict[str, Any]] | None = None, **choices: Any) -> pipeline.Result:
         """The conversion of the bundle, or of a changed copy of it, to its target."""
         return converted(self.objects if objects is None else objects, self.mesh, self.target, **{**self.choices, **choices})
+
+    def written(self, objects: list[dict[str, Any]] | None = None) -> str:
+        """What the conversion of the bundle, or of a changed copy of it, has written before it is read back: half of the work."""
+        bundle, table = load_objects(self.objects if objects is None else objects), builtin()
+        job = conversion.read(bundle, table, chosen(bundle, self.mesh, self.target, **self.choices), None)
+        conversion.write(job)
+        mine = job.whole.documents
+        objects = [obj.value for obj in job.out.in_order() if obj.changed is None or obj.value != mine[obj.changed].value]
+        installed = sorted((item.chart, item.path, str(item.value)) for item in job.out.installs.values())
+        return json.dumps([objects, installed], sort_keys=True)
 
 
 def sources() -> list[Source]:
