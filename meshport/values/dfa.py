@@ -29,7 +29,7 @@ class _Leaf:
         self.nfa = automaton
         self.positive = positive
         self.spending = spending
-        self.masks: dict[Charset, int] = {}
+        self.within: dict[Charset, list[int]] = {}  # the classes of characters that a set consists of
         self.width = 0
         self._known: dict[Any, list[Any]] = {}
         self._kept: dict[frozenset[int], frozenset[int] | None] = {}
@@ -46,11 +46,8 @@ class _Leaf:
             reached: list[set[int]] = [set() for _ in range(self.width)]
             for member in state:
                 for chars, target in self.nfa.moves(member):
-                    mask = self.masks[chars]
-                    while mask:
-                        bit = mask & -mask
-                        reached[bit.bit_length() - 1].add(target)
-                        mask ^= bit
+                    for number in self.within[chars]:
+                        reached[number].add(target)
             self.spending.take(len(state) + self.width // 4 + sum(map(len, reached)))
             row = [self._after(frozenset(targets)) for targets in reached]
             self._known[state] = row
@@ -118,9 +115,9 @@ def reduced(automaton: Nfa) -> Nfa:
 def _built(root: Any, leaves: list[_Leaf], budget: int, spending: Spending) -> Dfa:
     sets = sorted({chars for leaf in leaves for chars in leaf.nfa.charsets()})
     pieces, masks = charset.minterms(sets)
-    table = dict(zip(sets, masks, strict=True))
+    within = {chars: [number for number in range(len(pieces)) if mask >> number & 1] for chars, mask in zip(sets, masks, strict=True)}
     for leaf in leaves:
-        leaf.masks, leaf.width = table, len(pieces)
+        leaf.within, leaf.width = within, len(pieces)
     numbers: dict[Any, int] = {root.start(): 0}
     order = [root.start()]
     rows: list[list[int]] = []
@@ -145,7 +142,7 @@ def _built(root: Any, leaves: list[_Leaf], budget: int, spending: Spending) -> D
 def canonical(rows: list[list[int]], accepting: list[bool], pieces: list[Charset]) -> Dfa:
     """The minimal automaton of moves by state and piece of the characters, -1 for none."""
     back = _alive(rows, accepting)
-    block = _minimised(rows, accepting, back)
+    block = blocks(rows, accepting, back)
     if block[0] < 0:
         return Dfa((), ())
     picture: dict[int, list[tuple[Charset, int]]] = {}
@@ -188,7 +185,7 @@ def _alive(rows: list[list[int]], accepting: list[bool]) -> dict[int, set[int]]:
     return {state: back[state] & alive for state in sorted(alive)}
 
 
-def _minimised(rows: list[list[int]], accepting: list[bool], back: dict[int, set[int]]) -> list[int]:
+def blocks(rows: list[list[int]], accepting: list[bool], back: dict[int, set[int]]) -> list[int]:
     """The block number of each state, -1 for dead ones: equal for states that cannot be told apart.
 
     Blocks are split until all states of one lead into the same blocks. The largest part keeps its number, so only the states that lead

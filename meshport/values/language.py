@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from meshport.values import automata, charset, dfa, parting, patterns, regex, spelling
+from meshport.values import automata, charset, dfa, parting, patterns, regex, small, spelling
 from meshport.values.automata import ANY, NONE, STATES, Is, Node
 from meshport.values.beginnings import empty, simpler
 from meshport.values.patterns import Form
@@ -137,6 +137,9 @@ class Language:
         if known is not None:
             return known
         node = simpler(self._node)
+        known = self._once("small", lambda: small.empty(node))
+        if known is not None:
+            return known
         return self.witness() is None if node is self._node else Language(node).witness() is None
 
     def accepts(self, text: str) -> bool:
@@ -153,6 +156,8 @@ class Language:
         return self._once("witness", self._shortest)
 
     def _shortest(self) -> str | None:
+        if self._once("small", lambda: small.empty(simpler(self._node))):
+            return None
         if automata.leaves(self._node) > MANY:  # a product of many automata, each a choice, is larger than the one that it comes to
             try:
                 return dfa.shortest(dfa.build(simpler(self._node), FEW_STATES, FEW_MOVES))
@@ -353,7 +358,7 @@ class Language:
 
     def _dfa(self, within: Language | None) -> dfa.Dfa:
         node = automata.both(self._node, within._node) if within else self._node
-        return self._once(("dfa", within), lambda: dfa.build(simpler(node), STATES))
+        return self._once(("dfa", within), lambda: small.built(simpler(node)) or dfa.build(simpler(node), STATES))
 
     def _once(self, what: object, ask: Callable[[], T]) -> T:
         """What was asked of the language, or of one put together alike; also that it was too large a question."""
