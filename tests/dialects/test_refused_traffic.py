@@ -67,7 +67,7 @@ REFUSED = [
     (virtual("route: [{destination: {host: '*'}}]"), "'*' is no host name"),
     (virtual("route: [{destination: {host: cart, port: {number: 0}}}]"), "0 is no port"),
     (virtual("route: [{destination: {host: cart}, weight: -1}]"), "a weight cannot be negative"),
-    (virtual(f"match: [{{uri: {{prefix: ''}}}}], {ROUTE}"), "prefix is empty"),
+    (virtual(f"match: [{{authority: {{prefix: ''}}}}], {ROUTE}"), "prefix is empty"),
     (virtual(f"match: [{{headers: {{x-a: {{regex: ''}}}}}}], {ROUTE}"), "regex is empty"),
     (virtual(f"match: [{{headers: {{a b: {{exact: x}}}}}}], {ROUTE}"), "'a b' is no name of a header"),
     (virtual("directResponse: {status: 100}"), "100 is no status"),
