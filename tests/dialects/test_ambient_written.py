@@ -112,6 +112,25 @@ spec:
     assert "MP244" in codes(result)
 
 
+def test_accounts_in_conditions_are_principals_that_ztunnel_knows() -> None:
+    rule = "{when: [{key: source.serviceAccount, values: [checkout], notValues: [ops/batch]}]}"
+    out, result = ambient(shop() + STRICT + policy("accounts", rule, SELECTOR, "DENY"))
+    said = {"key": "source.principal", "values": ["*/ns/shop/sa/checkout"], "notValues": ["*/ns/ops/sa/batch"]}
+    assert out["AuthorizationPolicy", "accounts"]["spec"]["rules"] == [{"when": [said]}]
+    assert ("Gateway", "waypoint") not in out and "MP245" not in codes(result)
+    lines = [line for line in result.ledger if line.path.startswith("spec.rules") and "when" in line.path]
+    assert len(lines) == 3 and {line.disposition for line in lines} == {"translated"}
+
+
+def test_a_deny_beside_accounts_spares_the_waypoint_as_an_account() -> None:
+    """serviceAccounts and principals cannot stand in one source."""
+    rules = "{to: [{operation: {methods: [DELETE]}}]}, {from: [{source: {notServiceAccounts: [checkout]}}]}"
+    everywhere = policy("no-delete", rules, SELECTOR, "DENY").replace("namespace: shop", "namespace: istio-system")
+    out, _ = ambient(shop() + STRICT + everywhere)
+    source = out["AuthorizationPolicy", "no-delete"]["spec"]["rules"][1]["from"][0]["source"]
+    assert source == {"notServiceAccounts": ["checkout", "shop/waypoint"]}
+
+
 def test_a_deny_that_asks_for_http_closes_the_way_past_the_waypoint() -> None:
     rule = "{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}"
     out, result = ambient(shop() + STRICT + policy("no-delete", rule, SELECTOR, "DENY"))
@@ -121,6 +140,35 @@ def test_a_deny_that_asks_for_http_closes_the_way_past_the_waypoint() -> None:
     ]
     assert out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]["rules"][1] == {"to": [{"operation": {"notPorts": ["8080"]}}]}
     assert "MP245" in codes(result)
+
+
+def test_a_deny_closes_the_pods_too_that_are_not_shown_where_all_others_are_closed() -> None:
+    """It moves to the Service of the pods that are shown, and nothing would hold it for the rest of the namespace."""
+    web = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+"""
+    checkout = "{from: [{source: {principals: [cluster.local/ns/shop/sa/checkout]}}]}"
+    allows = policy("a", checkout, SELECTOR) + policy("b", checkout, SELECTOR.replace("payment", "checkout"))
+    deny = policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", "selector: {}", "DENY")
+    out, result = ambient(shop() + web + STRICT + allows + deny)
+    shut = out["AuthorizationPolicy", "no-delete-only-by-waypoint"]["spec"]
+    assert not shut.get("selector") and shut["rules"] == [{"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]}]
+    found = next(one for one in result.findings if one.code == "MP245")
+    assert "the pods of Service shop/web admit only the waypoint" in found.message
+    assert [(one.namespace, one.workload) for one in found.affects] == [("shop", None)]
+
+
+def test_a_deny_holds_for_pods_that_are_not_shown_where_an_allow_opens_them() -> None:
+    anybody = policy("open", "{}", SELECTOR.replace("payment", "web"))
+    deny = policy("no-delete", "{to: [{operation: {methods: [DELETE]}}]}", "selector: {}", "DENY")
+    out, result = ambient(shop() + STRICT + anybody + deny)
+    kept = out["AuthorizationPolicy", "no-delete-open"]["spec"]
+    assert kept == {"selector": {"matchLabels": {"app": "web"}}, "action": "DENY", "rules": [{}]}
+    assert any(one.code == "MP244" and [(a.namespace, a.workload) for a in one.affects] == [("shop", "app=web")] for one in result.findings)
 
 
 def test_a_deny_on_every_port_leaves_none_open_that_no_service_sends_to() -> None:
@@ -241,7 +289,6 @@ spec: {action: DENY, rules: [{from: [{source: {serviceAccounts: [batch]}}], to: 
 @pytest.mark.parametrize(
     "rule",
     [
-        "{when: [{key: source.serviceAccount, values: [checkout]}]}",
         "{from: [{source: {trustDomains: [cluster.local]}}]}",
         "{from: [{source: {namespaces: ['sh*p']}}]}",
         "{when: [{key: source.namespace, values: ['sh*p']}]}",

@@ -20,13 +20,17 @@ from meshport.dialects.istio.ambient_entries import (
     REFUSE,
     Entry,
     _readable,
+    by_principals,
     entered,
     gateways,
+    labels_of,
+    left_open,
     of_ambient_pods,
     of_input,
     refused,
     selected,
     services_behind,
+    without_pods,
     written,
 )
 from meshport.dialects.istio.ambient_written import Writing, affected, names_of, outcome_of, say_spec
@@ -41,12 +45,12 @@ from meshport.dialects.istio.rules import (
     trusting,
     widened,
 )
-from meshport.dialects.istio.waypoints import Waypoints, is_gateway, targets
+from meshport.dialects.istio.waypoints import Waypoints, in_ambient, is_gateway, targets
 from meshport.dialects.output import Output
 from meshport.effective import subjects
 from meshport.effective.access import Access, Effective, ports_of
 from meshport.findings import Affected
-from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Service, Workload
@@ -61,6 +65,8 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: 
     access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
     ports = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
     entries = [entry for entry in entries if _named_as_before(entry, access, ports, ir, out)]
+    if stood is None or not (stood.ambient or any(map(in_ambient, ir.world.namespaces.values()))):
+        by_principals(entries)
     behind = services_behind(ir, options, entries, stood)
     if stood is not None and not half:
         entries += of_ambient_pods(ir, out, options, stood, entries, behind)
@@ -91,7 +97,7 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: 
     for entry in entries:
         if entry.document is not None and entry.document in touched:
             reached = {number for service in entry.services for numbers, _ in targets(service, ir.world).values() for number in numbers}
-            trim(out, entry.document, entry.src, options.trust_domain, reached)
+            trim(out, entry.document, entry.src, entry.ref.namespace, options.trust_domain, reached)
     if stood is None:
         spare(ir, out)
 
@@ -294,9 +300,13 @@ class _Writer(Writing):
         self._attach(entry, entry.rules, replace=asks)
         if not asks:
             return
+        self.deny_unseen(entry)
         homes = {service.ref.namespace for service in entry.services}
         loose = [workload for workload in entry.members if id(workload) not in self.closed and workload.ref.namespace in homes]
-        if not loose:
+        unseen = left_open(
+            self.options, entry, self.entries, homes
+        )  # a policy for all of them closes those too that the bundle does not show
+        if not loose and not unseen:
             return
         # allows add up, so that what one deny leaves open none of the others may need closed
         members = {id(workload) for workload in entry.members}
@@ -323,7 +333,7 @@ class _Writer(Writing):
                 self.put(entry, naming.name(entry.ref.name, "other-ports"), denying, home, instead=False)
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), rules)
         self._reopen(entry, homes)
-        self.finding("MP245", entry, loose, object=entry.named, workloads=names_of(loose))
+        self.shut(entry, loose, unseen)
 
     def _reopen(self, entry: Entry, homes: set[str]) -> None:
         """Open the pods with ztunnel that a deny selects as well, and that the way past the waypoint of others would be closed for: they have no allow."""
@@ -441,10 +451,11 @@ class _Writer(Writing):
                 selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
                 self.put(entry, name, {**selector, **said}, home, because, instead=False)
                 continue
-            for workload in entry.members:  # beside a gateway, which it would close, one for each
-                if workload.ref.namespace == home:
-                    selector = {"selector": {"matchLabels": workload.own_labels}}
-                    self.put(entry, naming.name(name, workload.ref.name), {**selector, **copy.deepcopy(said)}, home, because, instead=False)
+            each = [(one.ref.name, one.own_labels) for one in entry.members if one.ref.namespace == home]
+            each += [(one.ref.name, one.selector or {}) for one in without_pods(self.ir, PodSet(home, Selector.of(labels_of(entry.spec))))]
+            for called, labels in each:  # beside a gateway, which it would close, one for each
+                one = {"selector": {"matchLabels": labels}, **copy.deepcopy(said)}
+                self.put(entry, naming.name(name, called), one, home, because, instead=False)
 
     def _sparing(self, entry: Entry) -> list[dict[str, Any]]:
         """The rules of a deny for ztunnel, which do not refuse the waypoints before its pods: these refuse by the same rules themselves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.enrolment import STAGE_SERVICES, leaf_at
 from meshport.dialects.istio import waypoints
-from meshport.dialects.istio.rules import deep, held
+from meshport.dialects.istio.rules import by_principal, deep, held
 from meshport.dialects.istio.waypoints import CLASS, ENTERING, FOR, USE, USE_NAMESPACE, Waypoint, Waypoints, is_gateway, is_waypoint
 from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.findings import Affected
@@ -98,6 +99,14 @@ def _readable(spec: Any) -> bool:
             if not all(_texts(value) for holder in holders for value in holder.values()):
                 return False
     return True
+
+
+def by_principals(entries: list[Entry]) -> None:
+    """Ask for accounts in words that ztunnel knows. Not where pods are in ambient already: there such a rule did not hold."""
+    for entry in entries:
+        rules = [by_principal(rule, entry.ref.namespace) for rule in entry.rules] if _readable(entry.spec) else entry.rules
+        if rules != entry.rules:
+            entry.stood, entry.spec = entry.stood or entry.spec, {**entry.spec, "rules": rules}
 
 
 def of_input(ir: IR, out: Output, options: Options, stood: Waypoints, *, whole: bool = False) -> list[Entry]:
@@ -200,10 +209,33 @@ def selected(ir: IR, options: Options, entry: Entry) -> list[Workload]:
     return _members(ir, "" if entry.ref.namespace == options.root_namespace else entry.ref.namespace, entry.spec)
 
 
-def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
+def labels_of(spec: dict[str, Any]) -> dict[str, str]:
+    """The labels that a policy selects pods by; none for all."""
     selector = spec.get("selector")
     labels = selector.get("matchLabels") if isinstance(selector, dict) else None
-    pods = PodSet(namespace, Selector.of({str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}))
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+
+
+def left_open(options: Options, entry: Entry, entries: list[Entry], homes: Iterable[str]) -> list[PodSet]:
+    """The pods of namespaces that a policy selects, shown or not, for each where no ALLOW closes all of them."""
+    labels = labels_of(entry.spec)
+    allows = [one for one in entries if one.action == "ALLOW" and labels_of(one.spec).items() <= labels.items()]
+    closed = {one.ref.namespace for one in allows}
+    return [PodSet(home, Selector.of(labels)) for home in sorted(homes) if not closed & {home, options.root_namespace}]
+
+
+def without_pods(ir: IR, pods: PodSet) -> list[Service]:
+    """The Services that send to pods of these alone, none of which is shown."""
+    return [
+        service
+        for _, service in sorted(ir.world.services.items())
+        if service.pods is not None and not service.external_name and pods.contains(service.ref.namespace, service.selector or {})
+        if not ir.world.selected(service.pods) and _meshed(ir, service)
+    ]
+
+
+def _members(ir: IR, namespace: str, spec: dict[str, Any]) -> list[Workload]:
+    pods = PodSet(namespace, Selector.of(labels_of(spec)))
     return [workload for workload in ir.world.selected(pods) if ir.world.meshed(workload) is not False]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
-from meshport.dialects.istio.ambient_entries import Entry
+from meshport.dialects.istio.ambient_entries import Entry, labels_of, without_pods
 from meshport.dialects.istio.carried import of_the_domain
-from meshport.dialects.istio.rules import qualified
+from meshport.dialects.istio.rules import qualified, widened
 from meshport.dialects.istio.waypoints import targets
 from meshport.dialects.output import Obj, Output
 from meshport.effective import subjects
@@ -111,8 +111,8 @@ class Writing:
 
     # -- findings
 
-    def say(self, entry: Entry, members: list[Workload], reason: str, outcome: str) -> None:
-        self.finding("MP244", entry, members, disposition="approximated", object=entry.named, reason=reason, outcome=outcome)
+    def say(self, entry: Entry, members: list[Workload], reason: str, outcome: str) -> Finding:
+        return self.finding("MP244", entry, members, disposition="approximated", object=entry.named, reason=reason, outcome=outcome)
 
     def finding(self, code: str, entry: Entry, members: list[Workload], disposition: str | None = None, **values: Any) -> Finding:
         because = (entry.src,) if disposition is not None else ()
@@ -120,6 +120,41 @@ class Writing:
             code, *because, document=entry.document, disposition=disposition, affects=affected(members) or self._unseen(entry), explains=self._explains(members),
             feature="authorization.rule", **values,
         )  # fmt: skip
+
+    def shut(self, entry: Entry, members: list[Workload], unseen: list[PodSet]) -> None:
+        """Say that the pods of a deny admit only the waypoint: members, and of the others that it selects those that the bundle does not show."""
+        beside = {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}
+        services = [service for pods in unseen for service in without_pods(self.ir, pods)]
+        others = [subjects.unseen(pods) for pods in unseen if pods.namespace not in beside]
+        others += [subjects.unseen(one.pods) for one in services if one.pods is not None and one.ref.namespace in beside]
+        named = [*map(str, (one.ref for one in members)), *(f"the pods of Service {one.ref}" for one in services)]
+        if not members and not others:
+            return
+        found = self.finding(
+            "MP245", entry, members, object=entry.named, severity="warning" if named else "info",
+            workloads=", ".join(named) or "pods that the input does not show",
+        )  # fmt: skip
+        found.affects = (*affected(members), *others)
+
+    def deny_unseen(self, entry: Entry) -> None:
+        """What ztunnel can hold of a deny, for pods that the bundle does not show and that an ALLOW opens which hangs on no Service: that one stays as it is."""
+        root = self.options.root_namespace
+        home, labels = entry.ref.namespace, labels_of(entry.spec)
+        for one in (one for one in self.entries if one.action == "ALLOW" and one.rules):
+            both = {**labels, **labels_of(one.spec)}
+            where = one.ref.namespace if home == root else home
+            pods = PodSet("" if where == root else where, Selector.of(both))
+            evaded = any(id(workload) in self.denied for workload in one.members)
+            if evaded or one.ref.namespace not in (where, root) or not labels.items() <= both.items() or self.ir.world.selected(pods):
+                continue
+            spec = {
+                **({"selector": {"matchLabels": both}} if both else {}),
+                "action": "DENY",
+                "rules": [widened(rule) for rule in entry.rules],
+            }
+            self.put(entry, naming.name(entry.ref.name, one.ref.name), spec, where, instead=False)
+            reason = f"no pod of {one.named} is shown, so that no waypoint stands before it"
+            self.say(entry, [], reason, outcome_of(entry)).affects = (subjects.unseen(pods),)
 
     def _unseen(self, entry: Entry) -> tuple[Affected, ...]:
         """The pods of a policy that the bundle shows none of."""

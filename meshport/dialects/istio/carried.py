@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from meshport.dialects.istio.rules import speaks_of
+from meshport.dialects.istio.rules import of_account, speaks_of
 from meshport.dialects.istio.waypoints import USE
 from meshport.dialects.output import Obj, Output, Path
 from meshport.ir.base import Src, sources
@@ -24,17 +24,17 @@ def of_the_domain(text: str, trust_domain: str) -> str:
     return f"{trust_domain}/{text[len(_ALIAS) :]}" if text.startswith(_ALIAS) else text
 
 
-def trim(out: Output, document: int, src: Src, trust_domain: str, served: Container[int] = ()) -> None:
-    """Take the leaves of a document, `src`, that no object carries out of the reasons that objects were written for. `served` are the ports of the policy's
-    pods that the Services at whose waypoints it hangs send to."""
+def trim(out: Output, document: int, src: Src, home: str, trust_domain: str, served: Container[int] = ()) -> None:
+    """Take the leaves of a document in a namespace, `src`, that no object carries out of the reasons that objects were written for. `served` are the ports of
+    the policy's pods that the Services at whose waypoints it hangs send to."""
     holders = [obj for obj in out.objects.values() if any(leaves & src for leaves in obj.sources.values())]
     places = {leaf: (path, value) for leaf, path, value in out.bundle.walk(out.bundle.documents[document]) if leaf in src}
     written = {(_key(path), str(value)) for obj in holders for path, value in _leaves(obj.value.get("spec") or {}, ())}
-    carried = _carried([(path, _said(path, value, trust_domain)) for path, value in places.values()], holders)
+    carried = _carried([(path, _said(path, value, home, trust_domain)) for path, value in places.values()], holders)
     kept = {
         leaf
         for leaf, (path, value) in places.items()
-        if _key(path) not in _PORTS and (len(path) < 2 or _said(path, value, trust_domain) & carried.get(_rule(path), written))
+        if _key(path) not in _PORTS and (len(path) < 2 or _said(path, value, home, trust_domain) & carried.get(_rule(path), written))
     }
     whole = {_rule(places[leaf][0]) for leaf in kept}  # rules of which something is written
     parts = {_rule(path) for path, _ in places.values() if _key(path) not in _PORTS}
@@ -61,9 +61,13 @@ def _rule(path: Path) -> Path:
     return path[:3]
 
 
-def _said(path: Path, value: Any, trust_domain: str) -> set[Value]:
-    """A value as it stands, and as ztunnel reads it."""
-    return {(_key(path), str(value)), (_key(path), of_the_domain(str(value), trust_domain))}
+def _said(path: Path, value: Any, home: str, trust_domain: str) -> set[Value]:
+    """A value as it stands, and as it is said for ztunnel."""
+    key, text = _key(path), str(value)
+    said = {(key, text), (key, of_the_domain(text, trust_domain))}
+    if "when" in path:
+        said.add((key, "source.principal") if text == "source.serviceAccount" else (key, of_account(text, home)))
+    return said
 
 
 def _carried(said: list[tuple[Path, set[Value]]], holders: Iterable[Obj]) -> dict[Path, set[Value]]:

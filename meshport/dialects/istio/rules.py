@@ -98,8 +98,30 @@ def qualified(rule: dict[str, Any], namespace: str) -> dict[str, Any]:
     for holder, keys in lists:
         for key in keys:
             if key in holder:
-                holder[key] = [text if "/" in text else f"{namespace}/{text}" for text in holder[key]]
+                holder[key] = [str(text) if "/" in str(text) else f"{namespace}/{text}" for text in holder[key]]
     return said
+
+
+def by_principal(rule: dict[str, Any], namespace: str) -> dict[str, Any]:
+    """A rule that asks for accounts as principals of any trust domain where its `when` asks for source.serviceAccount, which ztunnel does not know; `namespace`
+    is the policy's, that of accounts without one."""
+    asks = [item for item in rule.get("when") or () if item.get("key") == "source.serviceAccount"]
+    if not asks:
+        return rule
+    said = copy.deepcopy(rule)
+    for item in said["when"]:
+        if item.get("key") == "source.serviceAccount":
+            item["key"] = "source.principal"
+            for key in ("values", "notValues"):
+                if key in item:
+                    item[key] = [of_account(str(text), namespace) for text in item[key]]
+    return said
+
+
+def of_account(text: str, namespace: str) -> str:
+    """The principals of an account as `serviceAccounts` names it, in a policy of a namespace."""
+    home, _, account = text.rpartition("/")
+    return f"*/ns/{home or namespace}/sa/{account}"
 
 
 def trusting(rule: dict[str, Any]) -> bool:
@@ -164,7 +186,10 @@ def sparing(rule: dict[str, Any], waypoints: list[str]) -> dict[str, Any]:
     for entry in said["from"]:
         source = entry.get("source") or {}
         named = [name for name in waypoints if _may_be(source, name) and name not in (source.get("notPrincipals") or ())]
-        if named:
+        if named and (source.get("serviceAccounts") or source.get("notServiceAccounts")):  # beside which no principals may stand
+            accounts = ["/".join(name.split("/")[-3::2]) for name in named]
+            entry["source"] = {**source, "notServiceAccounts": [*(source.get("notServiceAccounts") or ()), *accounts]}
+        elif named:
             entry["source"] = {**source, "notPrincipals": [*(source.get("notPrincipals") or ()), *named]}
     return said
 
