@@ -27,6 +27,7 @@ _NAMES = {
 }
 _KUBERNETES = {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http", "kubernetes.io/wss": "tls"}
 _OPAQUE = ("linkerd.io/opaque", "linkerd.io/tcp")  # Linkerd's own words (2.18), which Istio does not know
+HTTP = ("http", "http2", "grpc")
 _SERVER_FIRST = {25, 53, 3306, 27017}
 
 
@@ -61,8 +62,7 @@ def of_port(workload: Workload, port: int, world: World) -> tuple[str, Src]:
                     found[""] = found.get("", NOWHERE) | workload.judged[port]
                     continue
                 found[said] = found.get(said, NOWHERE) | item.spoken_src
-    src = frozenset(leaf for leaves in found.values() for leaf in leaves)
-    return (next(iter(found)), src) if len(found) == 1 else ("", src)
+    return _one(found)
 
 
 def together(workloads: Iterable[Workload], port: int, world: World) -> tuple[str, Src]:
@@ -71,13 +71,19 @@ def together(workloads: Iterable[Workload], port: int, world: World) -> tuple[st
     for workload in workloads:
         said, src = of_port(workload, port, world)
         found[said] = found.get(said, NOWHERE) | src
+    return _one(found)
+
+
+def _one(found: dict[str, Src]) -> tuple[str, Src]:
+    """What several words come to. Bytes and TLS are bytes; datagrams are no connections, and decide nothing about these."""
     src = frozenset(leaf for leaves in found.values() for leaf in leaves)
-    return (next(iter(found)), src) if len(found) == 1 else ("", src)
+    said = set(found) - {"udp"} or set(found)
+    return next(iter(said)) if len(said) == 1 else "tcp" if said == {"tcp", "tls"} else "", src
 
 
 def is_http(protocol: str) -> bool:
     """Whether HTTP conditions can be judged there; an undeclared port is detected, and for HTTP traffic they can."""
-    return protocol in ("http", "http2", "grpc", "")
+    return protocol in (*HTTP, "")
 
 
 def routed(ir: IR) -> set[tuple[Ref, int]]:

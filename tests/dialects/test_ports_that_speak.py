@@ -132,3 +132,35 @@ spec:
     assert {"method": "POST"} in [
         match for item in made if item["kind"] == "HTTPRoute" for rule in item["spec"]["rules"] for match in rule["matches"]
     ]
+
+
+@pytest.mark.parametrize(("name", "methods"), [("web", ["*"]), ("http-web", None)])
+def test_a_route_that_takes_every_request_lets_no_bytes_in(name: str, methods: list[str] | None) -> None:
+    """A Server that detects asks routes about requests alone; Istio's rule has to ask for HTTP, unless the Service says that nothing else comes."""
+    source = LINKERD.replace("HTTP/2", "unknown").replace(", rules: [{matches: [{method: GET}]}]", ", rules: [{}]")
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
+    _, result = converted([home, POD % (("api",) * 4), POD % (("job",) * 4), SERVICE % name, source], "linkerd", "istio")
+    policy = next(one.object for one in result.manifests if one.object["kind"] == "AuthorizationPolicy")
+    caller = next(rule for rule in policy["spec"]["rules"] if "from" in rule)
+    assert caller["from"] == [{"source": {"principals": ["cluster.local/ns/shop/sa/job"]}}]
+    assert caller["to"] == [{"operation": {"ports": ["8080"]} | ({"methods": methods} if methods else {})}]
+    assert result.verification.verdict == "equivalent"
+
+
+@pytest.mark.parametrize(
+    "other", ["{name: https-x, port: 8000, targetPort: web}", "{name: dns, port: 8080, targetPort: 8080, protocol: UDP}"]
+)
+def test_services_that_name_bytes_in_two_ways_agree(other: str) -> None:
+    """TLS and TCP are bytes alike to Istio, and datagrams are another port: its deny for a path is one of every connection."""
+    policy = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec: {selector: {matchLabels: {app: api}}, action: DENY, rules: [{to: [{operation: {paths: [/healthz], ports: ["8080"]}}]}]}
+"""
+    home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {istio-injection: enabled}}\n"
+    second = SERVICE.replace("name: api,", "name: second,").replace("[{name: %s, port: 8080, targetPort: web}]", f"[{other}]")
+    _, result = converted([home, POD % (("api",) * 4), SERVICE % "tcp-web", second, policy], "istio", "linkerd")
+    server = next(one.object for one in result.manifests if one.object["kind"] == "Server")
+    assert (server["spec"]["proxyProtocol"], server["spec"]["accessPolicy"]) == ("opaque", "deny")
+    assert not [one for one in result.manifests if one.object["kind"] in ("HTTPRoute", "AuthorizationPolicy")]

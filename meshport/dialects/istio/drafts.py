@@ -118,6 +118,7 @@ class Draft:
     origins: list[int] = field(default_factory=list)
     label: str = ""
     plaintext: set[int] = field(default_factory=set)  # ports whose rules admit peers without identity
+    detected: set[int | None] = field(default_factory=set)  # ports that carry requests or bytes, as nothing says what they speak
     others: bool = False  # whether its selector may take pods that the bundle does not show
 
 

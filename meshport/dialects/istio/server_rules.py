@@ -36,6 +36,8 @@ def port_rules(ir: IR, out: Output, options: Options, draft: Draft, port: int, p
         )  # fmt: skip
     spoken = policy.protocol.value if policy.protocol is not None else ""
     http = protocols.is_http(spoken)
+    if not spoken and protocols.together([member.workload for member in draft.region.members], port, ir.world)[0] not in protocols.HTTP:
+        draft.detected.add(port)
     base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)
     if policy.protocol is not None and any(rule.http for rule in policy.rules):
         base |= policy.protocol.src if spoken in ("tcp", "tls") else NOWHERE
@@ -93,6 +95,8 @@ def say(
         return
     if not peers:
         return
+    if rule.http and piece.any_request and port in draft.detected:
+        operation["methods"] = ["*"]  # a route that takes every request lets no bytes in
     if piece.who.include is None and port is not None:
         draft.plaintext.add(port)
     server = policy.ref.src if policy.ref is not None else NOWHERE

@@ -127,6 +127,8 @@ def _server(ir: IR, out: Output, options: Options, draft: Draft, policy: Policy,
     port, selector = group.number(policy), group.pods.selector
     base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None and port is not None else NOWHERE)
     why = group.loses(policy)
+    if policy.protocol is not None and not policy.protocol.value:
+        draft.detected.add(port)
     for rule in policy.rules:
         document = rule.document if rule.document is not None else policy.document
         if document not in draft.origins:
