@@ -280,6 +280,15 @@ def test_a_deny_that_refuses_the_waypoint_refuses_whoever_came_through_it() -> N
     assert "MP244" in codes(result)
 
 
+def test_a_deny_of_the_waypoint_by_name_and_address_refuses_whoever_came_through_it() -> None:
+    """Its address is not in the input, so it may be among those that are refused."""
+    source = "{principals: [cluster.local/ns/shop/sa/waypoint], ipBlocks: [10.0.0.0/8]}"
+    deny = policy("gate", f"{{from: [{{source: {source}}}]}}", SELECTOR, "DENY")
+    out, result = sidecars(SHOP + policy("l7", CHARGE) + ONLY_BY_WAYPOINT + deny)
+    assert out["AuthorizationPolicy", "gate"]["spec"]["rules"][-1] == {"to": [{"operation": {"ports": ["8080"]}}]}
+    assert any("by addresses of which its own" in found.message for found in result.findings if found.code == "MP244")
+
+
 def test_an_exception_of_a_deny_for_the_waypoint_leaves_with_it() -> None:
     deny = policy(
         "no-shop", "{from: [{source: {namespaces: [shop], notPrincipals: [cluster.local/ns/shop/sa/waypoint]}}]}", SELECTOR, "DENY"

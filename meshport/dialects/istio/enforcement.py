@@ -206,9 +206,11 @@ def _at(
         out.through += beside
         if beside:
             facts = tuple(fact for rule in refused for item in rule.conditions for fact in (*(item.any_of or ()), *item.none_of))
+            placed = any(item.attribute == SOURCE_IP and item.any_of for rule in refused for item in rule.conditions)
+            where = ", by addresses of which its own, which the input does not show, may be one" if placed else ""
             said = {
                 "object": f"AuthorizationPolicy {policy.ref.value}",
-                "reason": "at the pods the caller is the waypoint, and it refuses that",
+                "reason": f"at the pods the caller is the waypoint, and it refuses that{where}",
                 "outcome": "nobody comes in through the waypoint, and it is read as refusing everybody on the ports that the waypoint sends to",
             }
             places = tuple(sorted({one.subject.value for one in beside}, key=str))

@@ -401,7 +401,8 @@ def refusing(
     policy: Policy, members: list[Workload], found: Waypoints, ir: IR, trust_domain: str
 ) -> tuple[Policy, list[Policy], list[Rule]]:
     """(a deny in the callers' names, what it refuses besides, its rules that refuse a waypoint). Such a rule refuses all that come through the waypoint, whoever
-    they are: it is one for everybody on the ports that the waypoint sends to. An exception for the waypoint is none for a caller."""
+    they are: it is one for everybody on the ports that the waypoint sends to. An exception for the waypoint is none for a caller. The address of a waypoint
+    is not known: it is among those that a rule names beside the waypoint, and not among those of any other rule."""
     behind = [(workload, service, gate) for workload in members for service, gate, _ in found.of(workload, ir.world)]
     gates = {gate.ref: gate for _, _, gate in behind}.values()
     rules: list[Rule] = []
@@ -425,9 +426,10 @@ def refusing(
             *(fact for item in asked for fact in item.none_of if any(gate.named_by(fact.value, trust_domain) for gate in gates))
         )
         rules.append(replace(rule, conditions=tuple(item for item in kept if item.any_of is not None or item.none_of)))
-        if any(item.attribute == SOURCE_IP and item.any_of is not None for item in rule.conditions):
-            continue
         stopped = {gate.ref for gate in gates if _meets(asked, gate, trust_domain)}
+        if any(item.attribute == SOURCE_IP and item.any_of is not None for item in rule.conditions):
+            named = [fact.value for item in asked for fact in item.any_of or ()]  # an address may be that of a waypoint that is named
+            stopped &= {gate.ref for gate in gates if any(gate.named_by(value, trust_domain) for value in named)}
         others = tuple(item for item in rule.conditions if item.attribute not in (IDENTITY, SOURCE_IP))
         for workload, service, gate in behind:
             if gate.ref in stopped and (made := _reaching(replace(rule, conditions=others), service, ir.world)) is not None:
