@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from meshport.dialects.gateway_api.annotations import GRPC_WORDS, HTTP_WORDS
 from meshport.dialects.gateway_api.patterns import top_level
 from meshport.lints.inventory import Inventory
 from meshport.lints.manifests import Manifest, Path, Review, names
@@ -15,9 +14,10 @@ from meshport.values.identities import IdentityGlob
 from meshport.values.identities import parse_linkerd as parse_identity
 from meshport.values.ports import parse_ports
 from meshport.values.problems import ValueProblem
+from meshport.values.retry import linkerd_reads
 
 _BREAKER = "balancer.linkerd.io/failure-accrual"
-_CONDITIONS = {"retry.linkerd.io/http": HTTP_WORDS, "retry.linkerd.io/grpc": GRPC_WORDS}
+_CONDITIONS = ("retry.linkerd.io/http", "retry.linkerd.io/grpc")
 _BOUND = ("retry.linkerd.io/limit", "retry.linkerd.io/timeout")
 _SKIPPED = ("config.linkerd.io/skip-inbound-ports", "config.linkerd.io/skip-outbound-ports")
 
@@ -140,13 +140,12 @@ def _identities(review: Review, manifest: Manifest, path: Path) -> None:
 
 def _retries(review: Review, manifest: Manifest) -> None:
     notes = manifest.mapping("metadata", "annotations")
-    for key, wanted in _CONDITIONS.items():
+    for key in _CONDITIONS:
         text = notes.get(key)
-        if isinstance(text, str) and not all(wanted.fullmatch(word) for word in text.split(",")):
+        if isinstance(text, str) and not linkerd_reads(key.rpartition("/")[2], text):
             what = f"{key}: {text!r} is no list of " + ("statuses such as 5xx,429" if key.endswith("http") else "statuses of gRPC")
             remedy = "Write them with commas alone." if " " in text else "Mend the value."
-            outcome = "nothing is retried then" if manifest.kind == "Service" else "Linkerd's webhook refuses the whole object"
-            review.say("MP098", manifest, ("metadata", "annotations", key), what=f"{what}; {outcome}", remedy=remedy)
+            review.say("MP098", manifest, ("metadata", "annotations", key), what=f"{what}; nothing is retried then", remedy=remedy)
     idle = [key for key in _BOUND if key in notes]
     if idle and not any(key in notes for key in _CONDITIONS):
         what = f"{names(idle)} says how to retry, and nothing says what: no request is retried"

@@ -7,6 +7,8 @@ enough for every expression that was measured (tests/values/test_programs.py hol
 
 from __future__ import annotations
 
+import re
+
 from meshport.values import charset, regex
 from meshport.values.charset import Charset
 from meshport.values.terms import Alt, Cat, Chars, Term, Text
@@ -14,12 +16,18 @@ from meshport.values.terms import Alt, Cat, Chars, Term, Text
 LARGEST = 100  # Envoy's default
 _OVERHEAD = 4  # to fail, to match, and to begin anywhere
 _BEYOND = 0x80
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def size(pattern: str) -> int:
     """How many instructions RE2 makes of a pattern, or a few more. Raises what `regex.parse` raises."""
     count = _size(regex.parse(pattern, "re2"))
     return _OVERHEAD + count + (count + 7) // 8
+
+
+def with_boundaries(pattern: str) -> str:
+    """The pattern with a character in the place of each word boundary, which is one instruction of RE2's too and is no term of `regex.parse`."""
+    return _ESCAPED.sub(lambda found: "(?:x)" if found[1] in "bB" else found[0], pattern)
 
 
 def _size(term: Term) -> int:
@@ -52,4 +60,4 @@ def _utf8(low: int, high: int) -> int:
     return 2 * (len(chr(low).encode()) + len(chr(high).encode()))
 
 
-__all__ = ["LARGEST", "size"]
+__all__ = ["LARGEST", "size", "with_boundaries"]

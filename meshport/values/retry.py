@@ -1,7 +1,8 @@
-"""What is retried: Istio's `retryOn` lists."""
+"""What is retried: Istio's `retryOn` lists, and the values of Linkerd's `retry.linkerd.io` annotations."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -56,3 +57,18 @@ def parse_istio(text: str) -> RetryOn:
         else:
             raise ValueProblem(f"{text!r} is not a retryOn list: {word!r} is no condition of Istio", text.index(word) + 1)
     return RetryOn(tuple(conditions), tuple(codes))
+
+
+_STATUSES = re.compile(r"(?i:5xx|gateway-error|([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?)")
+_LIMIT = 2**16 - 1
+
+
+def linkerd_reads(name: str, text: str) -> bool:
+    """Whether Linkerd reads a value of `retry.linkerd.io/http`, `grpc` or `limit`: lists without blanks of statuses, ranges and two names, and of
+    five statuses of gRPC; and a number of 16 bits (policy-controller/k8s/index/src/outbound/index in linkerd/linkerd2)."""
+    if name == "limit":
+        return re.fullmatch(r"[0-9]+", text) is not None and int(text) <= _LIMIT
+    if name == "grpc":
+        return all(word.lower() in GRPC_CONDITIONS for word in text.split(","))
+    found = [_STATUSES.fullmatch(word) for word in text.split(",")]
+    return all(one is not None and (one[2] is None or one[1] <= one[2]) for one in found)

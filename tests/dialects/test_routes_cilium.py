@@ -268,6 +268,18 @@ def test_an_expression_that_has_no_such_parts_is_left_out_and_said() -> None:
     assert "[a-z0-9]{60}" not in str(routes(result))
 
 
+def test_a_word_boundary_is_kept_for_re2_has_it() -> None:
+    result = convert(SERVICE + PATHS.replace("/api/[^/]+", r"/api\\b.*"))
+    assert r"/api\b.*" in str(routes(result)[0]["spec"]["rules"][0]["matches"][0]["path"]["value"])
+    assert not codes(result) & {"MP123", "MP316", "MP900", "MP901"}
+
+
+def test_an_expression_of_unknown_size_is_not_called_too_large() -> None:
+    result = convert(SERVICE + PATHS.replace("/api/[^/]+", r"/api/\\p{L}"))
+    (finding,) = [finding for finding in result.findings if finding.code == "MP123"]
+    assert r"whose size is not known (regular expression uses \p{L}" in finding.message
+
+
 GRPC = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: GRPCRoute
@@ -302,8 +314,8 @@ def test_the_gateway_api_is_switched_on_where_a_route_is_there_to_be_read() -> N
     without = meshport.convert(meshport.load_text(SERVICE + GRPC), source="linkerd", target="cilium", target_version="1.15")
     assert needed and "gatewayAPI" not in str(without.install)
     assert "MP370" in codes(without) and not {"MP900", "MP901", "MP902"} & codes(without)
-    unreadable = GRPC.replace("timeout.linkerd.io/request: 5s", "timeout.linkerd.io/request: soon")
-    spoken = codes(meshport.convert(meshport.load_text(SERVICE + unreadable), source="linkerd", target="cilium", target_version="1.15"))
+    unreadable = SERVICE.replace("namespace: shop}", "namespace: shop, annotations: {timeout.linkerd.io/request: soon}}", 1)
+    spoken = codes(meshport.convert(meshport.load_text(unreadable + GRPC), source="linkerd", target="cilium", target_version="1.15"))
     assert "MP409" in spoken and not {"MP900", "MP901", "MP902"} & spoken
 
 

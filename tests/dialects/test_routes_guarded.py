@@ -136,9 +136,32 @@ def test_default_retries_are_written_out_on_demand(target: str) -> None:
 
 def test_one_word_that_linkerd_cannot_read_switches_its_retries_off() -> None:
     notes = '{retry.linkerd.io/http: "5xx,reset", retry.linkerd.io/limit: "3"}'
-    result = convert(VERSIONS + route("[{backendRefs: [{name: web-v1, port: 80}]}]", notes=notes), "linkerd", "istio")
+    text = VERSIONS.replace("name: web, namespace: shop, annotations: {}", f"name: web, namespace: shop, annotations: {notes}", 1)
+    result = convert(text + route("[{backendRefs: [{name: web-v1, port: 80}]}]"), "linkerd", "istio")
     assert made(result, "VirtualService")[0]["spec"]["http"][0]["retries"] == {"attempts": 0}
     assert "MP342" in codes(result)
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        'retry.linkerd.io/http: "5xx,reset"',
+        "retry.linkerd.io/http: 504-500",
+        'retry.linkerd.io/limit: "70000"',
+        "retry.linkerd.io/timeout: 1.5s",
+        "timeout.linkerd.io/request: 1m30s",
+        "timeout.linkerd.io/idle: soon",
+    ],
+)
+def test_a_route_with_a_value_that_linkerds_webhook_refuses_is_not_in_force(notes: str) -> None:
+    """policy-controller/runtime/src/admission.rs reads the retries and timeouts of each route of a Service; on a Service nobody checks them."""
+    text = VERSIONS + route("[{backendRefs: [{name: web-v1, port: 80}]}]", notes=f"{{{notes}}}")
+    result = convert(text, "linkerd", "istio")
+    (finding,) = result.findings
+    assert (finding.code, finding.severity, result.manifests) == ("MP072", "error", [])
+    assert notes.partition(":")[0] in finding.message
+    linted = meshport.lint(meshport.load_text(text), source="linkerd")
+    assert [one.code for one in linted if one.severity != "info"] == ["MP072"]
 
 
 # -- who acts on what

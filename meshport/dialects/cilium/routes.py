@@ -20,6 +20,7 @@ from meshport.dialects.gateway_api.service_routes import Lowering as ServiceLowe
 from meshport.ir.authorization import Pattern
 from meshport.ir.routing import RouteMatch, RouteRule, gather, routes_subject
 from meshport.mapping.table import version_key
+from meshport.values import programs
 from meshport.values.language import PATHS, Language, LanguageTooLarge
 from meshport.values.problems import ValueProblem
 from meshport.values.programs import LARGEST
@@ -35,21 +36,32 @@ def gateway_release(version: str) -> tuple[int, ...]:
     return max((known for release, known in _RELEASES.items() if release <= wanted), default=(0, 7))
 
 
+def _untaken(text: str) -> str:
+    """Why a route has no such expression in Cilium; the empty text where it may. A word boundary costs one instruction and is kept."""
+    try:
+        size = programs.size(programs.with_boundaries(text))
+    except (LanguageTooLarge, ValueProblem) as error:
+        return (
+            f"has an expression whose size is not known ({error}), and Cilium's Envoy refuses one of more than {LARGEST} RE2 instructions"
+        )
+    return f"needs an expression of more than {LARGEST} RE2 instructions, which Cilium's Envoy refuses" if size > LARGEST else ""
+
+
 def fitting(lowering: RouteLowering, match: RouteMatch, shown: str) -> list[RouteMatch]:
     """The match with expressions that Envoy takes, its path in parts where one would be too large; [] where that does not do, and it is said."""
     where = [("header " + name, fact) for name, fact, _ in demanded(match)] + [("query " + name, fact) for name, fact in match.query]
     for what, fact in where:
-        if fact.value.kind not in ("exact", "any") and not fits(full_regex(fact.value)):
-            lowering.say("MP123", match.src, fact, aspects=ASPECTS, rule=shown, what=what, most=LARGEST)
+        if fact.value.kind not in ("exact", "any") and (why := _untaken(full_regex(fact.value))):
+            lowering.say("MP123", match.src, fact, aspects=ASPECTS, rule=shown, what=what, why=why)
             return []
-    if match.path is None or form(match)[0] != "regex" or fits(full_regex(match.path.value)):
+    if match.path is None or form(match)[0] != "regex" or not (why := _untaken(full_regex(match.path.value))):
         return [match]
     try:
         parts = Language.regex(full_regex(match.path.value)).to_regexes(fits, MOST_PATHS, PATHS)
     except (LanguageTooLarge, ValueProblem):
         parts = None
     if parts is None:
-        lowering.say("MP123", match.src, match.path, aspects=ASPECTS, rule=shown, what="path", most=LARGEST)
+        lowering.say("MP123", match.src, match.path, aspects=ASPECTS, rule=shown, what="path", why=why)
         return []
     return [replace(match, path=match.path.holding(Pattern("regex", text))) for text in parts]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from meshport.dialects.cursor import Cursor
@@ -10,9 +9,8 @@ from meshport.dialects.gateway_api.durations import annotation
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.resilience import Retry
 from meshport.values.ports import is_number
+from meshport.values.retry import linkerd_reads
 
-HTTP_WORDS = re.compile(r"(?i:5xx|gateway-error|[1-5][0-9]{2}(?:-[1-5][0-9]{2})?)")
-GRPC_WORDS = re.compile(r"(?i:cancelled|deadline-exceeded|internal|resource-exhausted|unavailable)")
 _TIMEOUTS = tuple(f"timeout.linkerd.io/{name}" for name in ("request", "response", "idle"))
 
 
@@ -49,12 +47,10 @@ def unreadable(notes: dict[str, Fact[str]]) -> list[tuple[str, Fact[Any]]]:
 
 def unread_words(notes: dict[str, Fact[str]]) -> list[Fact[str]]:
     """The retry annotations with a word that is none: statuses, ranges of them and two names for HTTP, five statuses for gRPC, and a number."""
-    forms = {"http": HTTP_WORDS, "grpc": GRPC_WORDS, "limit": re.compile(r"[0-9]+")}
     return [
         fact
-        for name, form in forms.items()
-        if (fact := notes.get(f"retry.linkerd.io/{name}")) is not None
-        and not all(form.fullmatch(word) for word in (fact.value.split(",") if name != "limit" else [fact.value]))
+        for name in ("http", "grpc", "limit")
+        if (fact := notes.get(f"retry.linkerd.io/{name}")) is not None and not linkerd_reads(name, fact.value)
     ]
 
 
