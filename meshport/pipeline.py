@@ -388,6 +388,7 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     except UsageError as error:
         raise UsageError(str(error).replace("--from", "--to")) from None  # what NEW is of is said with --to
     other = _as_before(other, one)
+    named = [(item.group, item.kind, item.namespace or "", item.name) for item in old.documents]  # as the marker of NEW names what stays
     old, new = at_home(old, one.default_namespace), at_home(new, other.default_namespace)
     unknowns = conversion.unknowns(dialect(one.source), dialect(other.source), one)  # as the conversion read it
     moves = one.source != other.source and governs(dialect(other.source))
@@ -398,7 +399,7 @@ def _both(old: Bundle, new: Bundle, table: Table, old_mesh: str, new_mesh: str, 
     before, first = read[how]
     mesh = first.mesh
     stays = new.written.stays if new.written is not None else frozenset()
-    kept = [(item.group, item.kind, item.namespace or "", item.name) in stays for item in old.documents]
+    kept = [name in stays for name in named]
     world = {id(document) for number, document in enumerate(old.documents) if not mesh[number] or kept[number]}
     stands = {(document.group, document.kind, document.namespace, document.name) for document in new.documents}
     over = new.joined(old, lambda item: id(item) in world and (item.group, item.kind, item.namespace, item.name) not in stands)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 import typer
@@ -10,6 +12,9 @@ from meshport.cli import options as opt
 
 NAME = "diff"
 
+_ALIKE_SHOWN = 5
+"""How many differences that are told apart by a key in the path alone get a line each."""
+_KEYS = re.compile(r'\["(?:[^"\\]|\\.)*"\]|\[[0-9]+\]')
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
@@ -64,8 +69,19 @@ def run(
     paint = text.Paint(text.wants_colour(sys.stdout, no_color))
     colours = {"added": "32", "removed": "31", "changed": "33"}
     if not quiet:
-        for change in changes:
-            line = f"{_SIGNS[change.change]} {change.subject}: {change.path} {_said(change.change, change.before, change.after)} ({change.kind})"
+        lines = [
+            f"{_SIGNS[change.change]} {change.subject}: {change.path} {_said(change.change, change.before, change.after)} ({change.kind})"
+            for change in changes
+        ]
+        alike = [_KEYS.sub("[]", line) for line in lines]
+        often = {shape: number for shape, number in Counter(alike).items() if number > _ALIKE_SHOWN and not verbose}
+        for change, line, shape in zip(changes, lines, alike, strict=True):
+            more = often.get(shape)
+            if more == 0:
+                continue
+            if more is not None:
+                line += f" and {more - 1} more like it (-v names each)"
+                often[shape] = 0
             common.emit(paint(line, colours[change.change]) + "\n")
     formal = sum(change.kind == "form" for change in changes)
     said = words.plural(len(changes), "difference") + (f", {formal} of form alone" if formal else "")

@@ -42,7 +42,7 @@ def review(review: Review, known: Inventory) -> None:
 def _same_host(review: Review, known: Inventory) -> None:
     """VirtualServices of the mesh, and HTTPRoutes on the Service, for one host."""
     by_host: dict[str, list[tuple[Manifest, Path]]] = {}
-    for route in review.of("VirtualService", group="networking.istio.io"):
+    for route in review.standing("VirtualService", group="networking.istio.io"):
         if in_mesh(route.get("spec", "gateways")):
             for path, host in route.each("spec", "hosts"):
                 if isinstance(host, str) and host != "*":
@@ -67,7 +67,7 @@ def _same_host(review: Review, known: Inventory) -> None:
                     others=names([str(one) for one in others]),
                     what=what,
                 )
-    for route in review.of("HTTPRoute", "GRPCRoute"):
+    for route in review.standing("HTTPRoute", "GRPCRoute"):
         for path, parent in route.each("spec", "parentRefs"):
             if isinstance(parent, dict) and parent.get("kind") == "Service":
                 host = f"{parent.get('name')}.{parent.get('namespace') or known.home(route)}{known.domain}"

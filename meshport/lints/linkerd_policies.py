@@ -90,7 +90,7 @@ def _servers(review: Review, known: Inventory) -> None:
             )
         for pod, number in numbers:
             other = taken.setdefault((id(pod), number), server)
-            if other is not server and (other.number, server.number) not in said:
+            if str(other) != str(server) and (other.number, server.number) not in said:
                 said.add((other.number, server.number))
                 review.say(
                     "MP077",
@@ -105,7 +105,7 @@ def _servers(review: Review, known: Inventory) -> None:
 def _unseen(review: Review, known: Inventory) -> None:
     """Servers for the same port whose selectors hold each other, where the bundle shows no pods; machines beyond the cluster it never shows."""
     earlier: dict[tuple[str, str, str], list[tuple[Manifest, list[Requirement]]]] = {}
-    for server in review.of("Server", group="policy.linkerd.io"):
+    for server in review.standing("Server", group="policy.linkerd.io"):
         home, port = known.home(server), server.get("spec", "port")
         for key in ("podSelector", "externalWorkloadSelector"):
             if server.get("spec", key) is None or (key == "podSelector" and known.pods(home)):
@@ -165,7 +165,7 @@ def _limits(review: Review, known: Inventory) -> None:
                 "MP080", limit, ("spec", "targetRef", "name"), why=why, remedy="Write HTTP/1, HTTP/2 or unknown if the port carries HTTP."
             )
         other = taken.setdefault((home, name), limit)
-        if other is not limit:
+        if str(other) != str(limit):
             review.say(
                 "MP077", limit, ("spec", "targetRef", "name"), others=str(other), what=f"Server {home}/{name}", which="the oldest holds"
             )

@@ -88,7 +88,7 @@ def _ranked(review: Review, known: Inventory) -> None:
     for rank, kind in enumerate(_RANKED):
         if kind == "GRPCRoute" and in_range(review.options.source_version, None, "2.16"):
             continue
-        for route in review.of(kind):
+        for route in review.standing(kind):
             for path, parent in route.each("spec", "parentRefs"):
                 if isinstance(parent, dict) and parent.get("kind") == "Service" and parent.get("group") in ("", "core"):
                     key = (str(parent.get("namespace") or known.home(route)), str(parent.get("name")), repr(parent.get("port")))

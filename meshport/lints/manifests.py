@@ -94,6 +94,11 @@ class Review:
             if group is None or manifest.document.group.endswith(group):
                 yield manifest
 
+    def standing(self, *kinds: str, group: str | None = None) -> Iterator[Manifest]:
+        """Those of `of` that are in force beside each other: of several documents for one object the last."""
+        last = {(str(manifest), manifest.document.group): manifest.number for manifest in self.of(*kinds, group=group)}
+        return (one for one in self.of(*kinds, group=group) if last[str(one), one.document.group] == one.number)
+
     def say(self, code: str, manifest: Manifest, *paths: Path, severity: str | None = None, **values: Any) -> None:
         """A finding of the codes table about what stands at these paths."""
         row = self.bound.table.codes()[code]

@@ -53,6 +53,28 @@ def test_a_policy_that_stays_in_the_output_alone_is_not_taken_from_old(meshport:
     assert meshport("verify", old, out).out.startswith("changed: ")  # pods outside the mesh are let in where no network policy is left
 
 
+def test_a_policy_that_stays_and_names_no_namespace_is_found_again(meshport: Run, tmp_path: Path) -> None:
+    old, out = tmp_path / "old.yaml", tmp_path / "out"
+    old.write_text(EMPTY_PEERS.replace(", namespace: shop", ""))
+    meshport("convert", old, "--from", "cilium", "--to", "cilium", "-o", out, "--fail-on", "never")
+    assert json.loads((out / ".meshport").read_text())["stays"][0]["namespace"] == ""
+    assert meshport("verify", old, out).out.startswith("equivalent: ")
+
+
+def test_differences_that_a_key_alone_tells_apart_are_one_line_unless_all_are_asked_for(meshport: Run, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {ports: [{name: http, port: 80}]}\n---\n"
+    for file, wait in ((old, 1), (new, 2)):
+        rules = ", ".join(
+            f"{{match: [{{uri: {{prefix: /{name}/}}}}], timeout: {wait}s, route: [{{destination: {{host: web}}}}]}}" for name in "abcdefg"
+        )
+        route = f"metadata: {{name: web, namespace: shop}}\nspec: {{hosts: [web], http: [{rules}]}}\n"
+        file.write_text(f"{service}apiVersion: networking.istio.io/v1\nkind: VirtualService\n{route}")
+    (line,) = meshport("diff", old, new).out.splitlines()
+    assert line.endswith("and 6 more like it (-v names each)")
+    assert len(meshport("diff", old, new, "-v").out.splitlines()) == 7
+
+
 def test_a_witness_for_ports_that_nothing_names_is_not_given_a_number(meshport: Run, tmp_path: Path) -> None:
     old, out, report = CORPUS / "ecommerce" / "istio", tmp_path / "out", tmp_path / "report.html"
     meshport("convert", old, "--to", "linkerd", "-o", out, "--fail-on", "never")

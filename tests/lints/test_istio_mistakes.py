@@ -123,6 +123,12 @@ def test_a_route_for_one_namespace_goes_before_one_for_all() -> None:
     assert none("MP076", text + "\n", "linkerd")
 
 
+def test_a_route_that_stands_there_several_times_is_no_route_beside_itself() -> None:
+    """The last one counts, which MP019 says."""
+    assert none("MP076", route(TO_REVIEWS) + route(TO_REVIEWS, ", exportTo: ['*']") + WORLD, "istio")
+    assert only("MP076", (route(TO_REVIEWS) + route(TO_REVIEWS, ", exportTo: ['*']")) * 2 + route(TO_REVIEWS, name="b") + WORLD, "istio")
+
+
 def test_a_route_of_the_gateway_api_beside_a_virtual_service() -> None:
     beside = """---
 apiVersion: gateway.networking.k8s.io/v1
