@@ -310,6 +310,21 @@ def test_a_named_port_that_some_pods_do_not_declare_is_not_opened_there() -> Non
     assert [(place.workload, place.port) for finding in said for place in finding.affects] == [("payment", 9090)]
 
 
+def test_what_comes_through_a_waypoint_on_a_named_port_is_let_in_where_all_pods_have_it() -> None:
+    """Nothing hangs on the Service, so that it lets everybody through; the labels of the one select the other too, which has no `admin`."""
+    named = workload("payment", ports="{name: http, port: 80, targetPort: 8080}, {name: admin, port: 81, targetPort: admin}").replace(
+        "{containerPort: 9090}", "{containerPort: 9090, name: admin}"
+    )
+    canary = workload("canary", "a: b").replace("{app: canary}", "{app: payment, track: canary}")
+    out, result = sidecars(NAMESPACE + WAYPOINT + named + canary + ONLY_BY_WAYPOINT)
+    opened = [one["spec"] for (kind, _), one in out.items() if kind == "AuthorizationPolicy"]
+    ports = {
+        port for spec in opened for rule in spec.get("rules", ()) for item in rule.get("to", ()) for port in item["operation"]["ports"]
+    }
+    assert ports == {"8080"}
+    assert any("gives a port by name" in finding.message for finding in result.findings if finding.code == "MP244")
+
+
 def test_a_guard_that_gives_no_more_than_the_waypoint_is_read_as_it_stands() -> None:
     """Whoever the address admits, the Service admits too: nothing is split by how a request comes."""
     but = "{from: [{source: {notPrincipals: [cluster.local/ns/shop/sa/checkout]}}]}"

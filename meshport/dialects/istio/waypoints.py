@@ -390,11 +390,42 @@ def without_waypoint(
                 everyone = Condition(IDENTITY, (Fact(EVERYONE, src),), asked.none_of)
                 made = replace(rule, conditions=(everyone, *others, *ports.conditions))
                 behind_it = [one for one in members if any(item is service for item in ir.world.services_of(one))]
-                alike = len(behind_it) == len(ir.world.selected(service.pods))
-                for pods in [service.pods] if alike else dict.fromkeys(one.pods for one in behind_it):
+                own = {one.ref: _numbers(one, service, ir.world) for one in ir.world.selected(service.pods)}
+                alike = len(behind_it) == len(own) and len(set(own.values())) == 1
+                for pods in [service.pods] if alike or not behind_it else dict.fromkeys(one.pods for one in behind_it):
                     subject = Fact(pods, policy.subject.src | service.pods_src, policy.subject.feature)
-                    through.append((ref, replace(policy, subject=subject, rules=(made,))))
+                    there = [own[one.ref] for one in ir.world.selected(pods) if one.ref in own]
+                    said = _common(made, there)
+                    if said is not None:
+                        through.append((ref, replace(policy, subject=subject, rules=(said,))))
+                    if said != _common(made, [frozenset().union(*there)] if there else []):
+                        _say_uneven(policy, service, pods, ir)
     return replace(policy, rules=tuple(rules)), through, admitted, unplaced
+
+
+def _numbers(workload: Workload, service: Service, world: World) -> frozenset[int | None]:
+    """The ports at which a Service reaches the pods of a workload: a port that it gives by name is another, or none, at pods that declare it otherwise."""
+    return frozenset(world.target_number(workload, port) for port in service.ports if port.protocol == "TCP")
+
+
+def _common(rule: Rule, reached: list[frozenset[int | None]]) -> Rule | None:
+    """A rule about ports of pods on those that are reached at each of them; None where there are none."""
+    held = [
+        replace(item, any_of=tuple(fact for fact in item.any_of if all(fact.value[0] in numbers for numbers in reached)))
+        if item.attribute == PORT and item.any_of is not None
+        else item
+        for item in rule.conditions
+    ]
+    return replace(rule, conditions=tuple(held)) if all(item.any_of != () for item in held) else None
+
+
+def _say_uneven(policy: Policy, service: Service, pods: PodSet, ir: IR) -> None:
+    said = {
+        "object": f"AuthorizationPolicy {policy.ref.value}",
+        "reason": f"Service {service.ref} gives a port by name that is not the same at all pods with the labels {pods.selector}",
+        "outcome": "what comes in there through the waypoint is refused",
+    }
+    ir.losses.append(Loss("MP244", (), policy.document, said, tuple(one.ref for one in ir.world.selected(pods))))
 
 
 def refusing(
