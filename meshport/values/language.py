@@ -255,21 +255,12 @@ class Language:
 
     def to_regexes(self, fits: Callable[[str], bool], most: int, within: Language | None = None) -> list[str] | None:
         """Patterns like that of `to_regex`, whose union is this language, and of which each fits; None where `most` are not enough."""
-        solved = self._solved(2000, within)
-        writer = spelling.Writer(within._world if within else charset.ALL)
-        left = [solved] if solved is not None else []
-        found: list[str] = []
-        while left and len(left) + len(found) <= most:
-            seq = left.pop(0)
-            text = writer.top(seq)
-            if fits(text):
-                found.append(text)
-                continue
-            parts = spelling.parted(seq)
-            if len(parts) == 1:
-                return None
-            left = [*parts, *left]
-        return None if left or not found else found
+        try:
+            automaton = self._dfa(within)
+        except LanguageTooLarge:
+            return None
+        found = _apart(automaton, within._world if within else charset.ALL, fits, most)
+        return None if found is None else list(found)
 
     def to_parts(self, limit: int, most: int, within: Language) -> list[str] | None:
         """Patterns like that of `to_regex` whose union is this language of paths, the automaton taken apart; None where `most` are not enough."""
@@ -458,6 +449,29 @@ def _plain_dots(term: Term) -> Term:
     if isinstance(term, Cat | Alt):
         return type(term)(tuple(_plain_dots(part) for part in term.parts))
     return term
+
+
+@lru_cache(maxsize=1024)
+def _apart(automaton: dfa.Dfa, world: charset.Charset, fits: Callable[[str], bool], most: int) -> tuple[str, ...] | None:
+    """The patterns of `to_regexes`. Rules that are tried without one value after another often leave the same paths, put together otherwise."""
+    try:
+        solved = spelling.solve(automaton, 2000)
+    except LanguageTooLarge:
+        return None
+    writer = spelling.Writer(world)
+    left = [] if solved is None else [solved]
+    found: list[str] = []
+    while left and len(left) + len(found) <= most:
+        seq = left.pop(0)
+        text = writer.top(seq)
+        if fits(text):
+            found.append(text)
+            continue
+        parts = spelling.parted(seq)
+        if len(parts) == 1:
+            return None
+        left = [*parts, *left]
+    return None if left or not found else tuple(found)
 
 
 def union(*languages: Language) -> Language:

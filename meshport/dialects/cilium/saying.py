@@ -201,12 +201,16 @@ def _template(text: str) -> str:
 def _spelt(language: Language) -> list[str]:
     """Any language of paths as expressions that stay in front of the query, none too large for the proxy."""
     try:
-        found = (language & BARE_PATHS).to_regexes(lambda text: fits(_asked(text)), MOST_PATHS, PATHS)
+        found = (language & BARE_PATHS).to_regexes(_fits_asked, MOST_PATHS, PATHS)
     except LanguageTooLarge:
         found = None
     if found is None:
         raise Unsaid("the paths that are left in regular expressions that are few and small enough for Cilium's Envoy")
     return [_asked(text) for text in found]
+
+
+def _fits_asked(text: str) -> bool:
+    return fits(_asked(text))
 
 
 def _asked(text: str) -> str:
