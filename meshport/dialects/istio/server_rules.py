@@ -36,8 +36,14 @@ def port_rules(ir: IR, out: Output, options: Options, draft: Draft, port: int, p
         )  # fmt: skip
     spoken = policy.protocol.value if policy.protocol is not None else ""
     http = protocols.is_http(spoken)
-    if not spoken and protocols.together([member.workload for member in draft.region.members], port, ir.world)[0] not in protocols.HTTP:
+    declared = protocols.together([member.workload for member in draft.region.members], port, ir.world)[0]
+    if not spoken and declared not in protocols.HTTP:
         draft.detected.add(port)
+        if not declared and any(rule.needs_http and not rule.http for rule in policy.rules):  # of a Service that says bytes MP398 tells
+            out.gather(
+                policy.document, "MP300", document=policy.document, affects=affected(draft, port), feature="server.protocol",
+                policy=f"{policy.kind} {policy.ref.value}", listed={"port": (port,)},
+            )  # fmt: skip
     base = policy.ref.src | policy.action.src | (policy.port.src if policy.port is not None else NOWHERE)
     if policy.protocol is not None and any(rule.http for rule in policy.rules):
         base |= policy.protocol.src if spoken in ("tcp", "tls") else NOWHERE
