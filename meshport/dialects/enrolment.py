@@ -191,9 +191,10 @@ def places(ir: IR, out: Output) -> None:
     """The namespaces that policies and modes stand in: another one would count as in the mesh, and be governed."""
     spoken = [policy.document for policy in ir.policies] + [rule.document for rule in ir.transport]
     for number in dict.fromkeys(spoken):
-        metadata = out.bundle.documents[number].leaves.get("metadata")
+        document = out.bundle.documents[number]
+        metadata = document.leaves.get("metadata")
         leaf = metadata.get("namespace") if isinstance(metadata, dict) else None
-        if isinstance(leaf, int):
+        if isinstance(leaf, int) and document.kind != "IstioOperator":  # which sets up the mesh, wherever it lies
             out.decide("what the object says, it says for this namespace, which counts as in the mesh", frozenset((leaf,)))
 
 

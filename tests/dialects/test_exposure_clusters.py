@@ -123,7 +123,7 @@ spec: {address: vm.example.com, labels: {app: vm}, serviceAccount: vm}
 """
     result = convert(namespace() + machine)
     assert [(item.code, item.disposition, len(item.leaves)) for item in result.findings if item.severity == "warning"] == [
-        ("MP715", "manual", 4)
+        ("MP715", "manual", 5)
     ]
     assert whole(result)
 

@@ -285,16 +285,15 @@ def test_without_namespaces_the_conversion_s_commands_are_steps() -> None:
 # -- words
 
 
-def test_names_are_quoted_and_stay_text() -> None:
-    hostile = CHAIN.replace("name: pay,", 'name: "pay; rm -rf ~ `id` <b>|x",')
-    found = of(hostile)
+def test_what_is_no_name_is_in_no_command() -> None:
+    found = of(CHAIN.replace("name: pay,", 'name: "pay; rm -rf ~ `id` <b>|x",'))
     for one in found.steps:
         for command in [*one.commands, *one.back]:
             lexer = shlex.shlex(command.run, posix=True, punctuation_chars=True)
             lexer.whitespace_split = True
             assert ";" not in list(lexer), command.run
-    assert any(shlex.split(run).count("deployment/pay; rm -rf ~ `id` <b>|x") for one in found.steps for run in typed(one))
-    assert "<b>" not in found.markdown().replace("<b>|x'", "")
+    assert not any("rm -rf" in run for one in found.steps for run in typed(one))
+    assert "<b>" not in found.markdown()
     assert all(part not in ("..", "") and "/" not in part for name in found.files() for part in name.split("/"))
 
 
