@@ -62,3 +62,32 @@ def test_a_rule_for_another_port_admits_nobody_there() -> None:
     assert "pay-9090" in made
     targets = {item.object["spec"]["targetRef"]["name"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"}
     assert targets == {"pay-9090"}
+
+
+OF_CILIUM = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pay, namespace: shop}
+spec: {selector: {app: pay}, ports: [{name: grpc, port: 80, targetPort: api}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: pay, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: pay}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {io.cilium.k8s.policy.serviceaccount: web, io.kubernetes.pod.namespace: shop}}]
+    toPorts: [{ports: [{port: api, protocol: TCP}]}]
+"""
+
+
+def test_a_rule_that_names_the_port_too_admits_there_by_its_name() -> None:
+    result = meshport.convert(meshport.load_text(OF_CILIUM), source="cilium", target="linkerd", keep_network_policy=False)
+    assert not [finding.message for finding in result.findings if finding.code in ("MP900", "MP901", "MP904")]
+    ports = {item.object["metadata"]["name"]: item.object["spec"]["port"] for item in result.manifests if item.object["kind"] == "Server"}
+    targets = [item.object["spec"]["targetRef"]["name"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    assert ports == {"pay-api": "api"} and targets == ["pay-api"]

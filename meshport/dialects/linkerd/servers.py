@@ -39,7 +39,8 @@ def mentioned(policy: Policy) -> dict[int, Src]:
             for fact in (*(condition.any_of or ()), *condition.none_of):
                 low, high = fact.value
                 most = NEARLY if policy.action.value == "deny" else 0  # a denied port is one of its own, whether anybody declares it or not
-                for port in range(low, high + 1) if 0 < low <= high <= low + most else ():
+                known = (low,) if low == high else range(low, high + 1)  # one that is known by its name keeps it
+                for port in known if 0 < low <= high <= low + most else ():
                     found[port] = found.get(port, NOWHERE) | fact.src
     return found
 

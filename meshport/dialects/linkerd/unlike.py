@@ -201,13 +201,11 @@ def _effective(there: _Namespace, labels: dict[str, str]) -> tuple[Effective, di
     pod = there.pod(labels, [])
     services = there.access.world.services_of(pod)
     called = {str(port): port for port in called_ports(_names(services))}
-    pod = there.pod(labels, [ContainerPort(port, name, "TCP") for name, port in called.items()])
-    said = _policies(there.access.of(pod))
-    own = [policy.subject.value for policy in said if not policy.subject.value.selector.everything]
+    item = there.access.of(there.pod(labels, [ContainerPort(port, name, "TCP") for name, port in called.items()]))
+    if called and not _whatever_number(item):
+        called, item = {}, there.access.of(pod)
+    own = [policy.subject.value for policy in _policies(item) if not policy.subject.value.selector.everything]
     near = [one for one in there.shown if one.meshed is not False and any(pods.contains(there.name, one.workload.labels) for pods in own)]
-    item = there.access.of(pod)
-    if not _whatever_number(item):
-        called = {}
     named = _together(
         [ports_of(near, there.access.world), _of_services(services), *(servers.mentioned(policy) for policy in _policies(item))]
     )
