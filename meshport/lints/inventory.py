@@ -157,6 +157,49 @@ def within(one: list[Requirement], other: list[Requirement]) -> bool:
     return all(item in one or item in held or (item.operator == "Exists" and item.key in values) for item in other)
 
 
+class Selections:
+    """Lists of demands, each kept with what has it, found again by a list that holds it or that it holds without trying all of them."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Manifest, list[Requirement]]] = []
+        self._wider: dict[Requirement | None, list[int]] = {}  # by one of its demands, which all that it holds meet; None where it has none
+        self._narrower: dict[Requirement | None, list[int]] = {}  # by all demands that it may meet
+
+    def first(self, own: list[Requirement]) -> Manifest | None:
+        """The first that was added of which one list holds the other."""
+        tries: set[int] = {number for demand in (None, *_met(own)) for number in self._wider.get(demand, ())}
+        if own:
+            tries |= min(({number for one in _asked(item) for number in self._narrower.get(one, ())} for item in own), key=len)
+        else:
+            tries |= {0} if self._kept else set()  # it holds all of them
+        kept = (self._kept[number] for number in sorted(tries))
+        return next((one for one, theirs in kept if within(own, theirs) or within(theirs, own)), None)
+
+    def add(self, manifest: Manifest, own: list[Requirement]) -> None:
+        number = len(self._kept)
+        self._kept.append((manifest, own))
+        for demand in min((_asked(item) for item in own), key=self._shared, default=[None]):
+            self._wider.setdefault(demand, []).append(number)
+        for met in _met(own):
+            self._narrower.setdefault(met, []).append(number)
+
+    def _shared(self, demands: list[Requirement | None]) -> int:
+        return max(len(self._wider.get(one, ())) for one in demands)
+
+
+def _asked(demand: Requirement) -> list[Requirement | None]:
+    """What a list that meets a demand has one of among `_met`."""
+    return [demand, *(Requirement(demand.key, "In", (value,)) for value in demand.values if demand.operator == "In")]
+
+
+def _met(demands: list[Requirement]) -> set[Requirement]:
+    found = set(demands)
+    for item in demands:
+        if item.operator == "In":
+            found |= {Requirement(item.key, "Exists", ()), Requirement(item.key, "In", item.values[:1])}
+    return found
+
+
 def labels_at(manifest: Manifest, *path: str) -> dict[str, Any]:
     return manifest.mapping(*path)
 
@@ -183,6 +226,7 @@ __all__ = [
     "Host",
     "Inventory",
     "Path",
+    "Selections",
     "ambient",
     "covers_host",
     "exports",

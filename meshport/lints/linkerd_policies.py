@@ -6,7 +6,7 @@ from typing import Any
 
 from meshport.ir.base import Requirement, Selector
 from meshport.ir.world import Workload
-from meshport.lints.inventory import Inventory, within
+from meshport.lints.inventory import Inventory, Selections
 from meshport.lints.linkerd_grants import grants_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
@@ -104,19 +104,19 @@ def _servers(review: Review, known: Inventory) -> None:
 
 def _unseen(review: Review, known: Inventory) -> None:
     """Servers for the same port whose selectors hold each other, where the bundle shows no pods; machines beyond the cluster it never shows."""
-    earlier: dict[tuple[str, str, str], list[tuple[Manifest, list[Requirement]]]] = {}
+    earlier: dict[tuple[str, str, str], Selections] = {}
     for server in review.standing("Server", group="policy.linkerd.io"):
         home, port = known.home(server), server.get("spec", "port")
         for key in ("podSelector", "externalWorkloadSelector"):
             if server.get("spec", key) is None or (key == "podSelector" and known.pods(home)):
                 continue
             own = selector_of(server, "spec", key).demands()
-            beside = earlier.setdefault((key, home, repr(port)), [])
-            other = next((one for one, theirs in beside if within(own, theirs) or within(theirs, own)), None)
+            beside = earlier.setdefault((key, home, repr(port)), Selections())
+            other = beside.first(own)
             if other is not None:
                 what = f"port {port} of the same " + ("pods" if key == "podSelector" else "external workloads")
                 review.say("MP077", server, ("spec", "port"), others=str(other), what=what, which=_holding(review))
-            beside.append((server, own))
+            beside.add(server, own)
 
 
 def _holding(review: Review) -> str:
