@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -53,6 +54,14 @@ def alike(result: Any) -> bool:
         "MP901",
         "MP904",
     }
+
+
+def test_a_prefix_whose_case_is_ignored_is_replaced_and_what_follows_it_stays() -> None:
+    match = "match: [{uri: {prefix: /Ab}, ignoreUriCase: true}, {uri: {prefix: /c.d}}, {uri: {exact: /e}}]"
+    result = convert(WORLD + rules(f"{{{match}, rewrite: {{uri: /new}}, {to()}}}", f"{{{to()}}}"), "istio", "cilium")
+    assert alike(result)
+    (rewrite,) = {item["route"]["regex_rewrite"]["pattern"]["regex"] for item in routes(result, "web") if "regex_rewrite" in item["route"]}
+    assert [re.sub(rewrite, "/new", path) for path in ("/aB/x", "/Ab", "/c.d/x", "/e")] == ["/new/x", "/new", "/new/x", "/new"]
 
 
 def test_rules_for_a_service_of_several_ports_hold_for_one_of_them() -> None:

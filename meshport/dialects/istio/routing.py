@@ -7,14 +7,15 @@ https://istio.io/latest/docs/reference/config/networking/virtual-service/
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.durations import milliseconds, rounded
+from meshport.dialects.gateway_api.patterns import quote
 from meshport.dialects.istio import delegates, gateways, reach, resilience
+from meshport.dialects.istio.folded import past_folded
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
 from meshport.dialects.istio.waypoints import in_ambient
 from meshport.ir.authorization import Pattern
@@ -207,7 +208,8 @@ def _rule(place: Cursor, namespace: str, home: Src, subsets: Subsets, options: O
         headers, host = _new_host(headers)
     filters = [*headers, *_redirect(place, silenced)]
     for key, kind in (("rewrite", "rewrite"), ("fault", "fault"), ("directResponse", "direct-response")):
-        if parts := (*place.leaves(key), *(host if kind == "rewrite" else ())):
+        said = past_folded(place, place.leaves(key)) if kind == "rewrite" else place.leaves(key)
+        if parts := (*said, *(host if kind == "rewrite" else ())):
             filters.append(Filter(kind, parts))
     if cors := _cors(place, silenced):
         filters.append(Filter("cors", cors))
@@ -455,14 +457,6 @@ def _string(place: Cursor, presence: bool = False) -> Fact[Pattern] | None:
     return Fact(Pattern("any"), place.src, "routing.match.headers") if presence else None
 
 
-_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
-
-
-def quote(text: str) -> str:
-    """A literal inside a regular expression, for RE2 and Rust alike."""
-    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
-
-
 # -- lowering
 
 
@@ -473,4 +467,4 @@ def lower(ir: IR, out: Output, options: Options) -> None:
     lower_routes(ir, out, options)
 
 
-__all__ = ["Ref", "lift", "lower", "quote"]
+__all__ = ["Ref", "lift", "lower"]
