@@ -89,3 +89,12 @@ spec:
     assert "MP291" not in {finding.code for finding in result.findings}
     other = meshport.convert(meshport.load_text(text), source="linkerd", target="istio")
     assert other.verification is not None and other.verification.verdict == "inconclusive"  # the name has a number that nothing shows
+
+
+def test_without_a_service_a_rule_for_requests_is_said_to_be_left_out_and_others_stay() -> None:
+    rules = POLICIES.replace("selector: {app: pay}", "selector: {app: other}") + "  - from: [{source: {namespaces: [shop]}}]\n"
+    (spec,), result = converted(rules)
+    assert spec["ingress"] == [{"fromEndpoints": [{"matchLabels": {"k8s:io.kubernetes.pod.namespace": "shop"}}]}]
+    (said,) = [finding for finding in result.findings if finding.code == "MP286"]
+    assert [(place.namespace, place.workload) for place in said.affects] == [("shop", "app=pay")]
+    assert "MP280" not in {finding.code for finding in result.findings}

@@ -304,6 +304,8 @@ class Gamma:
         self.port = request["destination"].get("port")
 
     def outcome(self) -> Outcome:
+        if self.cilium and self._tabled():
+            raise Undecided("tables of Envoy's routes are not read here")
         matches = [m for r in routes_of(self.world, ["GRPCRoute", "HTTPRoute"], linkerd=False) if self._parent(r) for m in attached(r)]
         whole = {pods_of(self.world, self.service.namespace, self.service.name): Fraction(1)}
         if not matches:
@@ -336,6 +338,19 @@ class Gamma:
         if self.expressions == "early" and isinstance(rank[1], int):
             return (rank[0], {2: 3, 0: 2, 1: 1}[rank[1]], *rank[2:])
         return rank
+
+    def _tabled(self) -> bool:
+        """Whether a CiliumEnvoyConfig takes the requests to the Service at its port and does more with them than to send all of them on."""
+        own = (self.service.namespace, self.service.name)
+        for config in self.world.of("CiliumEnvoyConfig", "cilium.io"):
+            if any(
+                (ref.get("namespace") or namespace_of(config), ref["name"]) == own and self.port in (ref.get("ports") or [self.port])
+                for ref in spec_of(config).get("services") or []
+            ):
+                hosts = [host for item in spec_of(config).get("resources") or [] for host in item.get("virtual_hosts") or []]
+                if any([route.get("match") for route in host["routes"]] != [{"prefix": "/"}] for host in hosts):
+                    return True
+        return False
 
     def _parent(self, obj: Obj) -> bool:
         if self.cilium and namespace_of(obj) != self.service.namespace:

@@ -194,7 +194,7 @@ def _on_all(policy: Policy, ir: IR, out: Output, options: Options, known: Known,
         asks = rule.needs_http and not ports
         broad = broad or asks
         made = _on_ports(rule, sorted(sent, key=str) if asks else [*ports] or [None], sent, options, known, way)
-        if made is None:
+        if not made:  # what is said of no port would be lost without a word
             return []
         found += made
     if broad and found:
