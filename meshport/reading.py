@@ -28,8 +28,9 @@ def reading_findings(bundle: Bundle, bound: Bound) -> list[Finding]:
     numbers = {(document.file, document.index): number for number, document in enumerate(bundle.documents)}
     found = []
     files = _files(bundle, bound)
+    places = {str(place) for file in files for place in (PurePath(file), *PurePath(file).parents)} if bundle.problems else set()
     for problem in bundle.problems:
-        if problem.about and not any(_below(file, problem.about) for file in files):
+        if problem.about and places.isdisjoint(str(PurePath(one)) for one in problem.about):
             continue  # it changes nothing that is read
         number = numbers.get((problem.file, problem.document if problem.document is not None else -1))
         found.append(
@@ -74,12 +75,6 @@ def _files(bundle: Bundle, bound: Bound) -> set[str]:
         for number, document in enumerate(bundle.documents)
         if document.file and (bound.mesh[number] or (document.group, document.kind) in CORE_KINDS)
     }
-
-
-def _below(file: str, places: tuple[str, ...]) -> bool:
-    """Whether a file is one of these, or lies in one of these folders."""
-    path = PurePath(file)
-    return any(path == PurePath(one) or PurePath(one) in path.parents for one in places)
 
 
 def _built(bundle: Bundle, files: set[str]) -> Iterator[Finding]:
