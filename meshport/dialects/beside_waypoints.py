@@ -17,6 +17,7 @@ from meshport.dialects.output import Output
 from meshport.findings import Affected
 from meshport.ir.base import Fact, Ref
 from meshport.ir.model import IR
+from meshport.ir.routing import behind_gateways
 from meshport.ir.world import Workload, World
 
 TUNNEL = 15008
@@ -56,14 +57,7 @@ def succeeded(ir: IR, out: Output, options: Options) -> None:
     """MP194 for pods that the source's gateways come to, and what takes their place does not: Cilium's ingress is no pod, another class has pods of its own."""
     if options.source != "istio" or not (options.target == "cilium" or (options.target == "linkerd" and options.gateway_class)):
         return
-    behind = {
-        backend.service.value
-        for routes in ir.routes
-        if any(gateway.value != "mesh" for gateway in routes.gateways)
-        for rule in routes.rules
-        for backend in rule.backends
-        if backend.service is not None
-    }
+    behind = behind_gateways(ir.routes)
     gates: list[Workload] = []
     for gateway in ir.gateways if behind else ():
         ref = gateway.ref.value

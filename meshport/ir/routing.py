@@ -7,7 +7,7 @@ Service of its own compare equal.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -184,6 +184,11 @@ class ServiceRoutes:
         return not self.gateways or any(gateway.value == "mesh" for gateway in self.gateways)
 
     @property
+    def at_gateways(self) -> bool:
+        """Whether gateways follow these rules."""
+        return any(gateway.value != "mesh" for gateway in self.gateways)
+
+    @property
     def subject_name(self) -> str:
         """What the rules are for, in words that subjects of differences begin with."""
         name = f"Service {self.service.value}" if self.service is not None else f"host {self.host.value}"
@@ -278,6 +283,12 @@ def outer_gateways(routes: ServiceRoutes) -> tuple[Ref, ...]:
     home = routes.ref.value.namespace
     found = [gateway_of(fact.value, home) for fact in routes.gateways if fact.value != "mesh"]
     return tuple(dict.fromkeys(found))
+
+
+def behind_gateways(routed: Iterable[ServiceRoutes]) -> set[Ref]:
+    """The Services that gateways send to."""
+    rules = (rule for routes in routed if routes.at_gateways for rule in routes.rules)
+    return {backend.service.value for rule in rules for backend in rule.backends if backend.service is not None}
 
 
 def ingress_subject(gateway: Ref) -> str:

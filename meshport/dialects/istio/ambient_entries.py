@@ -16,6 +16,7 @@ from meshport.dialects.output import Obj, Output, leaves_below
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
+from meshport.ir.routing import behind_gateways
 from meshport.ir.world import Service, Workload
 
 REFUSE = ("DENY", "CUSTOM")  # what takes requests away; nobody is let in by it
@@ -327,14 +328,7 @@ def entered(ir: IR, out: Output, entries: list[Entry], stood: Waypoints | None) 
     """Lead gateways through the waypoints of the Services whose pods admit nobody else now; else they go past them and are refused."""
     if not ir.gateways and not any(map(is_gateway, ir.world.workloads)):
         return
-    from_gates = {
-        backend.service.value
-        for routes in ir.routes
-        if any(gate.value != "mesh" for gate in routes.gateways)
-        for rule in routes.rules
-        for backend in rule.backends
-        if backend.service is not None
-    }
+    from_gates = behind_gateways(ir.routes)
     policed: dict[Ref, Src] = {}
     for entry in entries:
         for service in entry.services:

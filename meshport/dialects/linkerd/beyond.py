@@ -121,17 +121,13 @@ def rules_for(ir: IR, host: str, namespace: str, port: int) -> ServiceRoutes | N
             and port in routes.beyond.ports
             and acts_on(routes, port)
         ):
-            return None if _detour(routes) else routes
+            return None if routes.at_gateways else routes
     return None
 
 
 def clients(ir: IR) -> set[str]:
     """The namespaces whose clients meet rules for hosts outside."""
-    return {name for routes in ir.routes if routes.beyond is not None and not _detour(routes) for name in routes.beyond.clients}
-
-
-def _detour(routes: ServiceRoutes) -> bool:
-    return any(gateway.value != "mesh" for gateway in routes.gateways)
+    return {name for routes in ir.routes if routes.beyond is not None and not routes.at_gateways for name in routes.beyond.clients}
 
 
 @dataclass(slots=True)
