@@ -123,14 +123,19 @@ def copy_of(place: Cursor, host: Fact[str], port: Fact[int] | None) -> Filter:
     if port is not None:
         parts.append(("port", Fact(port.value, port.src, "mirror.destination")))
     if share := place.at("runtime_fraction"):
-        only(share, "default_value")
-        only(share.at("default_value"), "numerator", "denominator")
-        over, under = share.number_at("default_value", "numerator"), share.text("default_value", "denominator")
-        whole = SHARES.get(under.value if under is not None else "HUNDRED")
-        if over is None or whole is None:
-            raise Other
-        parts.append(("percent", Fact(float(Fraction(over.value, whole) * 100), share.src, "mirror.percentage")))
+        parts.append(("percent", Fact(percent(share), share.src, "mirror.percentage")))
     return Filter("mirror", tuple(parts))
+
+
+def percent(fraction: Cursor) -> float:
+    """The share of the requests that a `runtime_fraction` is for, in percent."""
+    only(fraction, "default_value")
+    only(fraction.at("default_value"), "numerator", "denominator")
+    over, under = fraction.number_at("default_value", "numerator"), fraction.text("default_value", "denominator")
+    whole = SHARES.get(under.value if under is not None else "HUNDRED")
+    if over is None or whole is None:
+        raise Other
+    return float(Fraction(over.value, whole) * 100)
 
 
 # -- lowering

@@ -14,7 +14,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import Any
 
-from meshport.dialects.cilium.envoy_actions import SHARES, Other, only
+from meshport.dialects.cilium.envoy_actions import SHARES, Other, only, percent
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Obj, Path
 from meshport.ir.base import Fact
@@ -71,7 +71,7 @@ def lift(places: list[Cursor]) -> Iterator[tuple[Cursor, Filter | None]]:
     failing: tuple[Cursor, Filter] | None = None
     for place in places:
         match = place.at("match")
-        if failing is not None and {key: match.at(key).value for key in match.keys()} != _asked(failing[0].at("match")):  # noqa: SIM118
+        if failing is not None and {key: item.value for key, item in match.items()} != _asked(failing[0].at("match")):
             raise Other
         if not match.at(FRACTION):
             yield place, failing[1] if failing is not None else None
@@ -82,31 +82,14 @@ def lift(places: list[Cursor]) -> Iterator[tuple[Cursor, Filter | None]]:
         status, said = place.number_at("direct_response", "status"), place.text("direct_response", "body", "inline_string")
         if failing is not None or status is None or said is None or said.value != SAID:
             raise Other
-        share = _percent(match.at(FRACTION))
-        failing = (
-            place,
-            Filter(
-                "fault",
-                (
-                    (_STATUS, Fact(status.value, place.src - share.src, "fault.abort")),
-                    (SHARE, Fact(share.value, share.src, "fault.percentage")),
-                ),
-            ),
-        )
+        share, src = percent(match.at(FRACTION)), match.at(FRACTION).src
+        if share > 100:
+            raise Other
+        parts = ((_STATUS, Fact(status.value, place.src - src, "fault.abort")), (SHARE, Fact(share, src, "fault.percentage")))
+        failing = (place, Filter("fault", parts))
     if failing is not None:
         raise Other
 
 
 def _asked(match: Cursor) -> dict[str, Any]:
-    return {key: match.at(key).value for key in match.keys() if key != FRACTION}  # noqa: SIM118
-
-
-def _percent(place: Cursor) -> Fact[float]:
-    """A share of the requests, in percent."""
-    only(place, "default_value")
-    only(place.at("default_value"), "numerator", "denominator")
-    over, under = place.number_at("default_value", "numerator"), place.text("default_value", "denominator")
-    whole = SHARES.get(under.value if under is not None else "HUNDRED")
-    if over is None or whole is None or over.value > whole:
-        raise Other
-    return Fact(float(Fraction(over.value, whole) * 100), place.src)
+    return {key: item.value for key, item in match.items() if key != FRACTION}

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects.cilium.envoy_actions import Other, only
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.gateway_api.patterns import full_regex, quote
+from meshport.dialects.gateway_api.patterns import folded, full_regex
 from meshport.dialects.output import Obj, Path
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import Fact, Src
@@ -86,11 +86,10 @@ def _folded(path: Fact[Pattern] | None, said: Cursor) -> Fact[Pattern] | None:
     if path is None or path.value.kind == "regex":
         return path
     if said.value is not False:
-        return Fact(path.value, path.src | said.src, path.feature)
+        return path.also(said.src)
     if path.value.kind == "segments":
         raise Other
-    folded = Pattern("regex", f"(?i:{quote(path.value.text)}{'' if path.value.kind == 'exact' else '.*'})")
-    return Fact(folded, path.src | said.src, path.feature)
+    return path.map(folded).also(said.src)
 
 
 def _parameter(place: Cursor) -> tuple[str, Fact[Pattern]]:

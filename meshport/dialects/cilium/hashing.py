@@ -164,9 +164,9 @@ def read(way: Cursor) -> dict[str, Fact[Any]] | None:
     if kind == "source_ip":
         return {_ADDRESS: Fact(True, entry.src, _FEATURE)}
     found: dict[str, Fact[Any]] = {}
-    for key in entry.at(kind).keys():  # noqa: SIM118  a Cursor is no mapping
+    for key, item in entry.items(kind):
         name = next((name for name, path in _REQUESTS.items() if path == (kind, key)), None)
-        fact = entry.at(kind, key).fact(bool if name == _ADDRESS else str)
+        fact = item.fact(bool if name == _ADDRESS else str)
         if name is None or fact is None or fact.value is False:
             return None
         try:

@@ -20,6 +20,11 @@ def quote(text: str) -> str:
     return _SPECIAL.sub(lambda found: "\\" + found[0], text)
 
 
+def folded(pattern: Pattern) -> Pattern:
+    """A path or a prefix in whatever case it comes, as the expression that takes the same."""
+    return Pattern("regex", f"(?i:{quote(pattern.text)}{'' if pattern.kind == 'exact' else '.*'})")
+
+
 def language(pattern: Pattern) -> Language | None:
     """The texts of a pattern; None where it cannot be read (look-around, or too large)."""
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import routes as gateway_api
 from meshport.dialects.gateway_api.durations import milliseconds, rounded
-from meshport.dialects.gateway_api.patterns import quote
+from meshport.dialects.gateway_api.patterns import folded
 from meshport.dialects.istio import delegates, gateways, reach, resilience
 from meshport.dialects.istio.folded import past_folded
 from meshport.dialects.istio.resilience import Subsets, full_host, own_ref, resolve
@@ -74,7 +74,7 @@ def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR, ambient: frozens
         placed = (
             bool(gather(elsewhere) & home or routes.exports)
             or len(owners[routes.host.value]) > 1  # of several the first by namespace and name goes before
-            or any(gateway.value != "mesh" for gateway in routes.gateways)  # whose routes stand in the namespace of their object
+            or routes.at_gateways  # whose routes stand in the namespace of their object
             or routes.service is None  # a delegate, or a host outside: its routes stand beside the clients
             or routes.service.value.namespace in ambient  # whose waypoints read the rules of their own namespace alone
             or any(rule.filter("mirror") is not None or delegates.delegate_of(rule) is not None for rule in routes.rules)
@@ -415,8 +415,7 @@ def _match(place: Cursor, silenced: list[tuple[str, Src]]) -> RouteMatch:
     path = _string(place.at("uri"))
     fold = place.get("ignoreUriCase", bool)
     if fold is not None and fold.value and path is not None and path.value.kind in ("exact", "prefix"):
-        tail = "" if path.value.kind == "exact" else ".*"
-        path = Fact(Pattern("regex", f"(?i:{quote(path.value.text)}{tail})"), path.src | fold.src, path.feature)
+        path = path.map(folded).also(fold)
     elif fold is not None:
         silenced.append(("case is ignored in exact and prefix matches of the path alone, and only where this is true", fold.src))
     idle = frozenset() if fold is None or (path is not None and fold.src <= path.src) else fold.src
