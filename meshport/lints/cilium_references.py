@@ -6,13 +6,12 @@ from __future__ import annotations
 from meshport.dialects.gateway_api.unread import for_consumers
 from meshport.ir.base import Selector
 from meshport.lints.cilium_beside import POLICIES, plain, rules_of, specs_of
-from meshport.lints.inventory import SYSTEM, Inventory
+from meshport.lints.inventory import OTHERS, SYSTEM, Inventory
 from meshport.lints.linkerd_policies import selector_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 from meshport.values.ports import is_number
 
-_OTHERS = "the bundle has others of that namespace"
 _ALL = ("ingress", "egress", "ingressDeny", "egressDeny")
 _SINCE = {"HTTPRoute": "1.16", "GRPCRoute": "1.17"}
 
@@ -36,7 +35,7 @@ def _rule(review: Review, known: Inventory, policy: Manifest, path: Path) -> Non
             (named.get("serviceName"), str(named.get("namespace") or known.home(policy))) if isinstance(named, dict) else (None, "")
         )
         if isinstance(name, str) and known.service(space, name) is None and known.shows("Service", space):
-            review.say("MP073", policy, (*place, "k8sService", "serviceName"), what=f"the Service {space}/{name}", why=_OTHERS)
+            review.say("MP073", policy, (*place, "k8sService", "serviceName"), what=f"the Service {space}/{name}", why=OTHERS)
     for side in ("fromCIDRSet", "toCIDRSet"):
         for place, item in policy.each(*path, side):
             group = item.get("cidrGroupRef") if isinstance(item, dict) else None

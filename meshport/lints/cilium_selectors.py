@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from meshport.dialects.installation import said
 from meshport.ir.base import Selector
 from meshport.lints.cilium_beside import POLICIES, beside, plain, rules_of, specs_of
-from meshport.lints.inventory import Inventory, text_of
+from meshport.lints.inventory import OTHERS, Inventory, text_of
 from meshport.lints.linkerd_policies import selector_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
@@ -179,5 +179,5 @@ def _envoy(review: Review, known: Inventory, config: Manifest) -> None:
             name = item.get("name") if isinstance(item, dict) else None
             space = str(item.get("namespace") or home) if isinstance(item, dict) else home
             if isinstance(name, str) and known.service(space, name) is None and known.shows("Service", space):
-                why = "the bundle has others of that namespace"
+                why = OTHERS
                 review.say("MP073", config, (*path, "name"), what=f"the Service {space}/{name}", why=why)

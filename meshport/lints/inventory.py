@@ -12,6 +12,8 @@ from meshport.lints.manifests import Manifest, Path, Review, labels_of
 
 T = TypeVar("T")
 
+OTHERS = "the bundle has others of that namespace"
+"""Why something that is not there is missing (`Inventory.shows`)."""
 SYSTEM = {"kube-system", "kube-public", "kube-node-lease", "istio-system", "linkerd", "linkerd-viz", "cilium"}
 
 
@@ -222,6 +224,7 @@ def text_of(items: list[int]) -> str:
 
 
 __all__ = [
+    "OTHERS",
     "SYSTEM",
     "Host",
     "Inventory",

@@ -11,7 +11,7 @@ from meshport.effective.covered import rule_covers
 from meshport.ir.authorization import Policy
 from meshport.ir.base import Fact
 from meshport.ir.world import Service, Workload
-from meshport.lints.inventory import Inventory, ambient, text_of
+from meshport.lints.inventory import OTHERS, Inventory, ambient, text_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.lints.references import meets
 from meshport.mapping.table import in_range
@@ -76,7 +76,7 @@ def _target(review: Review, known: Inventory, policy: Manifest, place: Path, kin
         why = "without it nothing enforces the policy; " + (
             f"{elsewhere} is in another namespace, which targetRefs do not reach"
             if elsewhere is not None
-            else "the bundle has others of that namespace"
+            else OTHERS
             if sure
             else "the bundle may not show it"
         )

@@ -10,12 +10,11 @@ from meshport.dialects.installation import places
 from meshport.effective.access import Access, Effective
 from meshport.ir.base import Fact
 from meshport.ir.world import Service
-from meshport.lints.inventory import Inventory, exports
+from meshport.lints.inventory import OTHERS, Inventory, exports
 from meshport.lints.istio_policies import asked_of_token, chosen, sources_of, waypoint_of
 from meshport.lints.manifests import Manifest, Path, Review
 
 _ACCOUNT = re.compile(r"[^*/]+/ns/(?P<space>[^*/]+)/sa/(?P<name>[^*/]+)")
-_OTHERS = "the bundle has others of that namespace"
 
 
 def review(review: Review, known: Inventory) -> None:
@@ -76,7 +75,7 @@ def _accounts(review: Review, known: Inventory, policy: Manifest) -> None:
                 space, _, name = text.rpartition("/")
                 space = space or known.home(policy)
             if known.lacks_account(space, name):
-                review.say("MP073", policy, (*path, index), what=f"the ServiceAccount {space}/{name}", why=_OTHERS)
+                review.say("MP073", policy, (*path, index), what=f"the ServiceAccount {space}/{name}", why=OTHERS)
 
 
 def _unchecked(review: Review, known: Inventory, policy: Manifest) -> None:

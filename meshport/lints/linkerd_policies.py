@@ -6,7 +6,7 @@ from typing import Any
 
 from meshport.ir.base import Requirement, Selector
 from meshport.ir.world import Workload
-from meshport.lints.inventory import Inventory, Selections
+from meshport.lints.inventory import OTHERS, Inventory, Selections
 from meshport.lints.linkerd_grants import grants_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
@@ -36,7 +36,7 @@ def review(review: Review, known: Inventory) -> None:
 def _missing(review: Review, known: Inventory, manifest: Manifest, path: Path, kind: str, name: str) -> None:
     home = known.home(manifest)
     sure = known.shows(kind, home)
-    why = "the bundle has others of that namespace" if sure else f"nor any {kind} of that namespace"
+    why = OTHERS if sure else f"nor any {kind} of that namespace"
     review.say("MP073", manifest, path, severity=None if sure else "info", what=f"{kind} {home}/{name}", why=why)
 
 
@@ -247,7 +247,7 @@ def _profile(review: Review, known: Inventory, profile: Manifest) -> None:
     place = known.service_of(profile.document.name)
     service = known.service(*place) if place is not None else None
     if place is not None and service is None and known.shows("Service", place[0]):
-        why = "the bundle has others of that namespace"
+        why = OTHERS
         review.say("MP073", profile, ("metadata", "name"), what=f"the Service {place[0]}/{place[1]}", why=why)
     if service is not None and (service.headless or service.external_name):
         why = "is of type ExternalName" if service.external_name else "is headless"

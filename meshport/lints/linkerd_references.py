@@ -3,13 +3,12 @@ route takes the requests (Linkerd reference 1.4 to 1.9, 1.13, 2.7)."""
 
 from __future__ import annotations
 
-from meshport.lints.inventory import SYSTEM, Inventory
+from meshport.lints.inventory import OTHERS, SYSTEM, Inventory
 from meshport.lints.linkerd_policies import selector_of
 from meshport.lints.manifests import Manifest, Path, Review, names
 from meshport.mapping.table import in_range
 
 _RANKED = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
-_OTHERS = "the bundle has others of that namespace"
 
 
 def review(review: Review, known: Inventory) -> None:
@@ -56,7 +55,7 @@ def _reference(review: Review, known: Inventory, policy: Manifest, path: Path, r
         return
     kind, name, space = ref.get("kind"), ref["name"], str(ref.get("namespace") or known.home(policy))
     if kind == "ServiceAccount" and known.lacks_account(space, name):
-        review.say("MP073", policy, (*path, "name"), what=f"the ServiceAccount {space}/{name}", why=_OTHERS)
+        review.say("MP073", policy, (*path, "name"), what=f"the ServiceAccount {space}/{name}", why=OTHERS)
     elif kind == "Namespace" and len(known.world.namespaces) > 1 and name not in {*known.world.namespaces, *SYSTEM}:
         why = "no Namespace of the bundle is called so"
         review.say("MP073", policy, (*path, "name"), severity="info", what=f"the namespace {name}", why=why)
@@ -79,7 +78,7 @@ def _overrides(review: Review, known: Inventory, profile: Manifest) -> None:
         authority = item.get("authority") if isinstance(item, dict) else None
         place = known.service_of(authority.rpartition(":")[0] or authority) if isinstance(authority, str) else None
         if place is not None and known.service(*place) is None and known.shows("Service", place[0]):
-            review.say("MP073", profile, (*path, "authority"), what=f"the Service {place[0]}/{place[1]}", why=_OTHERS)
+            review.say("MP073", profile, (*path, "authority"), what=f"the Service {place[0]}/{place[1]}", why=OTHERS)
 
 
 def _ranked(review: Review, known: Inventory) -> None:

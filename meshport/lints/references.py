@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from meshport.ir.world import Service
-from meshport.lints.inventory import SYSTEM, Inventory, exports, in_mesh, meet, text_of
+from meshport.lints.inventory import OTHERS, SYSTEM, Inventory, exports, in_mesh, meet, text_of
 from meshport.lints.manifests import Manifest, Path, Review
 
 ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
@@ -126,7 +126,7 @@ def _gateways(review: Review, known: Inventory, route: Manifest) -> None:
         found = known.named.get(("Gateway", space or home, name))
         if found is None:
             if known.shows("Gateway", space or home):
-                review.say("MP073", route, path, what=f"the Gateway {space or home}/{name}", why="the bundle has others of that namespace")
+                review.say("MP073", route, path, what=f"the Gateway {space or home}/{name}", why=OTHERS)
             continue
         taken = list(_gateway_hosts(found, known, home))
         if hosts and not any(meet(host, own) for host in hosts for own in taken):
@@ -191,7 +191,7 @@ def _route(review: Review, known: Inventory, route: Manifest) -> None:
         elif kind == "Gateway":
             _parent_gateway(review, known, route, path, parent, space)
         elif kind in ("Server", "EgressNetwork") and not known.has(kind, space, parent["name"]) and known.shows(kind, space):
-            why = "the bundle has others of that namespace"
+            why = OTHERS
             review.say("MP073", route, (*path, "name"), what=f"{kind} {space}/{parent['name']}", why=why)
     for path, backend in _backends(route):
         if (
@@ -206,7 +206,7 @@ def _route(review: Review, known: Inventory, route: Manifest) -> None:
             _port(review, route, (*path, "port"), service, backend.get("port"))
         elif known.shows("Service", space):
             what = f"the Service {space}/{backend['name']}"
-            review.say("MP073", route, (*path, "name"), what=what, why="the bundle has others of that namespace")
+            review.say("MP073", route, (*path, "name"), what=what, why=OTHERS)
         if space != home and known.shows("Service", space) and not (mesh and review.options.source == "linkerd"):
             _granted(review, known, route, (*path, "namespace"), home, ("Service", backend["name"], space))
 
@@ -227,7 +227,7 @@ def _parent_service(review: Review, known: Inventory, route: Manifest, path: Pat
     if service is None:
         if known.shows("Service", space):
             what = f"the Service {space}/{parent['name']}"
-            review.say("MP073", route, (*path, "name"), what=what, why="the bundle has others of that namespace")
+            review.say("MP073", route, (*path, "name"), what=what, why=OTHERS)
         return
     _port(review, route, (*path, "port"), service, parent.get("port"))
     why = "is of type ExternalName" if service.external_name else "is headless" if service.headless else ""
@@ -246,7 +246,7 @@ def _parent_gateway(review: Review, known: Inventory, route: Manifest, path: Pat
     gateway = known.named.get(("Gateway", space, parent["name"]))
     if gateway is None or not gateway.document.group.startswith("gateway.networking"):
         if gateway is None and known.shows("Gateway", space):
-            why = "the bundle has others of that namespace"
+            why = OTHERS
             review.say("MP073", route, (*path, "name"), what=f"the Gateway {space}/{parent['name']}", why=why)
         return
     listeners = [item for _, item in gateway.each("spec", "listeners") if isinstance(item, dict)]

@@ -246,10 +246,8 @@ class Bound:
         for breach in found:
             listed = leaves_of(nearest(document.leaves, breach.path)) if breach.path else document.leaves.get("kind")
             place = f"{dotted(breach.path)}: " if breach.path else ""
-            text, remedy = (
-                f"{place}{breach.why}; no cluster takes the object, so all of it does nothing",
-                "Mend the value, or delete the object: it is not in force.",
-            )
+            text = f"{place}{breach.why}; no cluster takes the object, so all of it does nothing"
+            remedy = "Mend the value, or delete the object: it is not in force."
             if any(mark in breach.why for mark in FILLED_IN):
                 text = f"{place}{breach.why} as long as it is not filled in; the object is left out, for what it says is not known"
                 remedy = "Render it first (envsubst, flux build kustomization, helm template)."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from meshport.values import charset, dfa
-from meshport.values.automata import Both, Is, IsNot, Node, negation
+from meshport.values.automata import Both, Either, Is, IsNot, Node, negation
 from meshport.values.dfa import Dfa
 from meshport.values.problems import LanguageTooLarge
 
@@ -41,7 +41,7 @@ def empty(node: Node) -> bool | None:
     if not isinstance(node, Both):
         found = table(node)
         return None if found is None else not any(found.accepting)
-    first = table(node.parts[0] if len(node.parts) == 2 else Both(node.parts[:-1]))
+    first = table(_but_last(node))
     if first is None:
         return None
     if not any(first.accepting):
@@ -76,9 +76,14 @@ def table(node: Node) -> Table | None:
         if found is None:
             return None
         return Table(found.begins, found.classes, found.rows, tuple(not accepts for accepts in found.accepting), found.always, found.never)
-    first = table(node.parts[0] if len(node.parts) == 2 else type(node)(node.parts[:-1]))
+    first = table(_but_last(node))
     last = table(node.parts[-1]) if first is not None else None
     return None if first is None or last is None else _joined(first, last, isinstance(node, Both))
+
+
+def _but_last(node: Both | Either) -> Node:
+    """What the last part is joined with: all others together, which other questions have in common with this one."""
+    return node.parts[0] if len(node.parts) == 2 else type(node)(node.parts[:-1])
 
 
 def _of(found: Dfa) -> Table | None:
