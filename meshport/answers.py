@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from meshport.compare.alarms import SAME, UNSHOWN
@@ -22,6 +22,7 @@ from meshport.selection import Selection
 if TYPE_CHECKING:
     from meshport.compare.replay import Difference
     from meshport.compare.verify import Verification
+    from meshport.mapping.table import Code
 
 _PORT = re.compile(r" port \d+")
 ROUTING = ("routes of ", "ingress of ", "connections of ")
@@ -312,15 +313,23 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
     return proof
 
 
-def beyond(proof: Verification, findings: list[Finding]) -> None:
-    """Let the verdict go by what is known to be let in, or refused on its way, past the pods that are compared: that is not equivalent."""
+def beyond(proof: Verification, findings: list[Finding], codes: Mapping[str, Code]) -> None:
+    """Let the verdict go by what findings tell of requests that no comparison of access covers: of pods and callers that the bundle does not show, past the
+    pods, or refused on their way. Those of requests that it covers were held to the differences that it found, or have their witness."""
     from meshport.compare.verify import verdict_of
 
     changing = ("widens", "narrows") if proof.verdict == "equivalent" else ("widens",)
-    unseen = [finding.message for finding in findings if finding.code in _BEYOND and finding.effect in changing]
+    unseen = [finding.message for finding in findings if finding.witness is None and _leaves_open(finding, codes[finding.code], changing)]
     if unseen:
         proof.undecided += unseen
         proof.verdict = verdict_of(proof.differences, undecided=True)
+
+
+def _leaves_open(finding: Finding, row: Code, changing: tuple[str, ...]) -> bool:
+    """Whether a finding of changed access says more than what was compared."""
+    if row.verdict == "open":
+        return finding.effect in (*changing, "changes")
+    return row.verdict != "aside" and finding.severity != "info" and finding.effect in changing
 
 
 def widened(proof: Verification | None, findings: list[Finding], out: Output, cluster: Bundle) -> list[Finding]:
@@ -409,9 +418,6 @@ def _of(place: dict[str, Any], one: Affected) -> bool:
 
 
 _RELAXED = ("MP218",)
-_BEYOND = ("MP122", "MP148", "MP185", "MP186", "MP187", "MP190", "MP191", "MP194", "MP763")
-"""Findings of requests that are let in where no proxy of the pods stands, or from callers that show another account, and of those that network policy beside
-the mesh lets in or stops, at the pods or on their way through a waypoint, so that no access of theirs is compared."""
 _NO_REQUESTS = ("MP143", "MP261", "MP292")
 """Findings of what proxies ask of their control plane, of tokens that nobody checks, and of what is not TCP."""
 _EFFECTS = {"allowed": "widens", "denied": "narrows"}

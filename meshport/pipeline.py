@@ -136,8 +136,6 @@ def convert(
     if proof is not None:
         alarms.settle_probes(findings, proof.opened)
     findings += answers.widened(proof, findings, out, cluster)
-    if proof is not None:
-        answers.beyond(proof, findings)
     result = account(bound, out, findings, have.world.read | written.assets.read)
     result.settle(findings)
     findings += answers.unread(result, bound)
@@ -148,6 +146,8 @@ def convert(
     if across := crossings.report(job, back) if not chosen.every else []:
         findings = ordered([*findings, *across])
         answers.explain(found, findings)
+    if proof is not None:
+        answers.beyond(proof, findings, table.codes())
     result.limit(chosen.owns)
     conversion.by_command(out)
     place = Layout(whole, out, layout)

@@ -179,7 +179,11 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A finding's page: what it means, where it comes from, what to do."""
+    """A finding's page: what it means, where it comes from, what to do.
+
+    `verdict` is what an error or warning that access is changed does to the verdict of a conversion whose comparison shows no such change: "" leaves it open,
+    `aside` does not, for what is told is no request of a caller, and `open` leaves it open whatever its severity, and where its effect is that access changes.
+    """
 
     name: str
     title: str
@@ -190,6 +194,7 @@ class Code:
     example: str
     effect: str = "none"
     message: str = ""
+    verdict: str = ""
 
 
 UNKNOWN_CELL = Cell("none")

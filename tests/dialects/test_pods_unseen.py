@@ -178,20 +178,20 @@ def test_a_default_of_the_clusters_networks_refuses_others_at_pods_that_are_not_
 
 def test_where_known_pods_admit_whom_the_default_refuses_the_others_are_closed_and_that_is_said() -> None:
     everybody = "\napiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {name: all, namespace: shop}\nspec: {targetRef: {group: policy.linkerd.io, kind: Server, name: cart}, requiredAuthenticationRefs: []}\n"
-    made, result = of_linkerd("cluster-unauthenticated", server("cart", "{matchLabels: {app: cart}}"), everybody)
+    made, result = of_linkerd("cluster-unauthenticated", server("cart", "{matchLabels: {app: cart}}"), everybody, verdict="inconclusive")
     assert made["default-cluster-unauthenticated"] == {}
     assert {"to": [{"operation": {"ports": ["8080"]}}]} in made["all"]["rules"]
     assert [(item.severity, item.effect) for item in result.findings if item.code == "MP286"] == [("warning", "narrows")]
 
 
 def test_pods_of_a_server_that_are_not_known_are_not_left_open_where_its_policy_is_for_known_labels() -> None:
-    made, result = of_linkerd(
-        "all-unauthenticated", server("front", "{matchLabels: {tier: front}}"), server("cart", "{matchLabels: {app: cart}}", 9090)
-    )
-    (front,) = [spec for spec in made.values() if spec["selector"] == {"matchLabels": {"tier": "front"}}]
-    assert front["rules"] == [{"to": [{"operation": {"notPorts": ["8080", "9090"]}}]}]  # another Server may have 9090 there
+    front, cart = server("front", "{matchLabels: {tier: front}}"), server("cart", "{matchLabels: {app: cart}}", 9090)
+    made, result = of_linkerd("all-unauthenticated", front, cart, verdict="inconclusive")
+    (rules,) = [spec["rules"] for spec in made.values() if spec["selector"] == {"matchLabels": {"tier": "front"}}]
+    assert rules == [{"to": [{"operation": {"notPorts": ["8080", "9090"]}}]}]  # another Server may have 9090 there
     assert [item.severity for item in result.findings if item.code == "MP220"] == ["warning"]
-    made, result = of_linkerd("all-unauthenticated", server("all", "{matchExpressions: [{key: app, operator: Exists}]}"))
+    every = server("all", "{matchExpressions: [{key: app, operator: Exists}]}")
+    made, result = of_linkerd("all-unauthenticated", every, verdict="inconclusive")
     assert made["default-deny"] == {} and "MP286" in {item.code for item in result.findings}
 
 
@@ -281,7 +281,8 @@ def test_of_servers_that_may_select_the_same_unknown_pods_each_keeps_its_ports()
 
 
 def test_a_server_by_a_list_of_values_is_for_pods_of_each() -> None:
-    made, result = of_linkerd("all-unauthenticated", server("both", "{matchExpressions: [{key: app, operator: In, values: [cart, gone]}]}"))
+    both = server("both", "{matchExpressions: [{key: app, operator: In, values: [cart, gone]}]}")
+    made, result = of_linkerd("all-unauthenticated", both, verdict="inconclusive")
     assert {spec["selector"]["matchLabels"]["app"] for spec in made.values()} == {"cart", "gone"}
     assert "MP286" not in {item.code for item in result.findings}
 
@@ -486,3 +487,12 @@ def test_a_deny_of_a_port_for_all_pods_of_a_namespace_without_known_ones_is_a_se
     server = one(result, "Server")["spec"]
     assert (server["podSelector"], server["port"], server["accessPolicy"]) == ({}, 9090, "deny")
     assert "MP104" not in {item.code for item in result.findings}  # which says that the namespace gets another default
+
+
+@pytest.mark.parametrize(("target", "code"), [("cilium", "MP286"), ("linkerd", "MP201")])
+def test_what_is_left_out_of_pods_that_nobody_shows_leaves_the_verdict_open(target: str, code: str) -> None:
+    deny = "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: deny, namespace: shop}\nspec: {action: DENY, rules: [{from: [{source: {requestPrincipals: [a/b]}}], to: [{operation: {ports: ['80']}}]}]}\n"
+    result = convert(deny, "istio", target)
+    (said,) = [one for one in result.findings if one.code == code]
+    assert (said.severity, said.effect) == ("error", "narrows")
+    assert result.verification.verdict == "inconclusive" and said.message in result.verification.undecided
