@@ -90,15 +90,14 @@ def test_a_waypoint_that_admits_more_than_the_pods_is_not_put_before_them() -> N
     assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint-2"
 
 
-def test_beside_callers_that_went_past_a_waypoint_every_policy_is_asked_at_it() -> None:
-    """Whom the pods refused by Service shop/old, whose waypoint they did not know, they refuse by it on: what they admit is said there and for payment."""
+def test_pods_that_admit_nobody_through_a_waypoint_do_not_let_it_in() -> None:
+    """Whom the pods refused by Service shop/old, whose waypoint they did not know, they refuse by it on, and by payment: what they admit is at their address."""
     other = workload("payment").split("---")[0].replace("name: payment,", "name: old,") + "---"
     only = OF_WEB.replace("front/sa/web", "shop/sa/checkout")
     out, result = ambient(SHOP + WAYPOINT + other + policy("own", only, SELECTOR))
     assert out["Service", "payment"]["metadata"]["labels"]["istio.io/use-waypoint"] == "waypoint"
-    assert {one["name"] for one in hung(out)["own"]["targetRefs"]} == {"old", "payment"} and "rules" not in hung(out)["own"]
-    by_waypoint, direct = rules(out, "own-only-by-waypoint")
-    assert by_waypoint == {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]}
+    (direct,) = rules(out, "own")
+    assert not hung(out) and direct["from"] == [{"source": {"principals": ["cluster.local/ns/shop/sa/checkout"]}}]
     assert direct["to"] == [{"operation": {"notPorts": ["8080"]}}] and result.verification.differences == []
     assert "MP170" in {finding.code for finding in result.findings}
 

@@ -15,7 +15,7 @@ from typing import Any
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.entrances import for_gateways_alone
-from meshport.dialects.istio import at_services, nameless, past_ztunnel
+from meshport.dialects.istio import at_services, beside_shown, nameless, past_ztunnel
 from meshport.dialects.istio.ambient_entries import (
     REFUSE,
     Entry,
@@ -91,6 +91,9 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: 
     denied = refused(entries)
     ports |= {port for item in access.values() for port in item.transport if port is not None}
     writer = _Writer(ir, out, options, gates, closed, denied, ports, access, entries)
+    for entry in entries:
+        for service in entry.services if entry.action == "ALLOW" else ():
+            writer.hung.setdefault(service.ref, []).append(entry)
     for entry in entries:
         writer.write(entry)
     touched = {obj.changed for obj in out.objects.values()} | {*out.removed}
@@ -193,7 +196,7 @@ class _Writer(Writing):
                 if entry.action == "DENY" and entry.rules:
                     entry.spec["rules"] = self._sparing(entry)
                 self._stay(entry, stood)
-        elif entry.rules:
+        elif entry.rules and at_services.hangs(self, entry):
             self._allow(entry)
         else:
             if entry.apart or any(id(workload) in self.denied for workload in entry.members):  # a deny lets the waypoint in at these pods
@@ -206,6 +209,7 @@ class _Writer(Writing):
             if entry.action == "DENY" or any(obj.changed == entry.document for obj in self.out.objects.values()):
                 self._again(entry)
             return
+        entry.spec |= {"rules": beside_shown.held(self, entry, entry.rules)} if entry.rules else {}
         if entry.spec == stood:
             return
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
@@ -244,6 +248,8 @@ class _Writer(Writing):
         ):
             self.finding("MP113", entry, entry.members, policy=entry.named)
         self._beside(entry, evaded)
+        if evaded or any(map(deep, entry.rules)):
+            self.by_services_alone(entry)
         self._attach(entry, entry.rules, replace=True)
         self._pods(entry, naming.name(entry.ref.name, "only-by-waypoint"), shallow)
 
@@ -369,7 +375,7 @@ class _Writer(Writing):
                 said = at_services.of_all(self, entry, said, service)
             if entry.action in REFUSE and not said:
                 continue
-            self._strangers(entry, said, service)
+            at_services.strangers(self, entry, said, service)
             home = service.ref.namespace
             because = [sources(*(src for one, src in made if one == rule)) or entry.src for rule in said]
             known = next((one for one in groups if one[:2] == (home, said)), None)
@@ -395,20 +401,6 @@ class _Writer(Writing):
             self.put(entry, name, spec, home, because, instead=instead)
             instead = False
 
-    def _strangers(self, entry: Entry, rules: list[dict[str, Any]], service: Service) -> None:
-        """Say which pods behind a Service lose by a policy that is for others of its pods: nothing else closed these, or it refuses."""
-        mine = {id(workload) for workload in entry.members}
-        members = self.ir.world.selected(service.pods) if service.pods is not None else []
-        others = [one for one in members if id(one) not in mine and (entry.action in REFUSE or id(one) not in self.closed)]
-        if not others or (entry.action == "ALLOW" and {} in rules):
-            return
-        found = self.finding(
-            "MP244", entry, others, object=entry.named, severity="warning",
-            reason=f"Service {service.ref} sends to {names_of(others)} as well, which it is not for, and a waypoint does not tell pods apart",
-            outcome="what it refuses is refused there too",
-        )  # fmt: skip
-        found.remedy = "Put a Service of their own before the pods that it is for, and let the clients call that."
-
     def _remainder(self, entry: Entry) -> None:
         """What stays of a policy that goes elsewhere: an allow with the rules that ask for no HTTP, so that it closes what it closed; of a deny nothing."""
         if entry.document is None or entry.apart:
@@ -431,11 +423,12 @@ class _Writer(Writing):
             self.for_gateways(entry)
             return
         evaded = any(id(workload) in self.denied for workload in entry.members)
-        if literal and not evaded and not any(map(trusting, entry.rules)):
+        spared = beside_shown.held(self, entry, entry.rules)
+        if literal and not evaded and not any(map(trusting, entry.rules)) and spared == entry.rules:
             self.out.imply("ztunnel leaves out of it what asks for HTTP, and gateways read it as before", entry.src)
             return
         self.for_gateways(entry)
-        rules = [rule for rule in entry.rules if not deep(rule) and not evaded]
+        rules = [rule for rule in spared if not deep(rule) and not evaded]
         obj = self.out.change(entry.document, rank=41)
         obj.drop(("spec", "rules"), entry.src)
         if rules:
@@ -447,12 +440,22 @@ class _Writer(Writing):
             waypoint = {"from": [{"source": {"principals": self.principals(entry, home)}}]}
             said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
             because = [entry.src, *(entry.src_of(rule) for rule in rules)]
+            each = [(one.ref.name, one.own_labels) for one in entry.members if one.ref.namespace == home]
             if home not in {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}:
                 selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
-                self.put(entry, name, {**selector, **said}, home, because, instead=False)
-                continue
-            each = [(one.ref.name, one.own_labels) for one in entry.members if one.ref.namespace == home]
-            each += [(one.ref.name, one.selector or {}) for one in without_pods(self.ir, PodSet(home, Selector.of(labels_of(entry.spec))))]
+                if parted := beside_shown.services(self, entry, home):
+                    held = beside_shown.held(self, entry, rules)
+                    closing = {"action": "ALLOW", **({"rules": held} if held else {})}
+                    self.put(entry, name, {**selector, **closing}, home, because[1:], instead=False)
+                    said, because = {"action": "ALLOW", "rules": [waypoint]}, [entry.src]
+                    each = beside_shown.letting_in(self, entry, home, parted)
+                else:
+                    self.put(entry, name, {**selector, **said}, home, because, instead=False)
+                    continue
+            else:
+                each += [
+                    (one.ref.name, one.selector or {}) for one in without_pods(self.ir, PodSet(home, Selector.of(labels_of(entry.spec))))
+                ]
             for called, labels in each:  # beside a gateway, which it would close, one for each
                 one = {"selector": {"matchLabels": labels}, **copy.deepcopy(said)}
                 self.put(entry, naming.name(name, called), one, home, because, instead=False)
@@ -477,13 +480,13 @@ class _Writer(Writing):
 
     def _at_pods(self, entry: Entry, reason: str) -> None:
         """Nothing but ztunnel can hold the policy: an allow loses the rules that ask for HTTP, a deny the questions about HTTP."""
-        self.say(entry, entry.members, reason, outcome_of(entry))
+        self.say(entry, entry.members, reason, outcome_of(entry)).affects = (*affected(entry.members), *self.unshown(entry))
         if entry.document is not None and entry.members and entry.ref.namespace == self.options.root_namespace:
             self._remainder(entry)
             return
         self.for_gateways(entry)
         kept = [rule for rule in entry.rules if not deep(rule)]
-        rules = kept if entry.action == "ALLOW" else [widened(rule) for rule in entry.rules]
+        rules = beside_shown.held(self, entry, kept) if entry.action == "ALLOW" else [widened(rule) for rule in entry.rules]
         src = entry.src
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
         if obj is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshport.dialects import naming
@@ -20,7 +20,7 @@ from meshport.effective.access import Effective, ports_of
 from meshport.findings import Affected, Finding
 from meshport.ir.base import PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
-from meshport.ir.world import Workload
+from meshport.ir.world import Service, Workload
 
 SECURITY = "security.istio.io/v1"
 
@@ -39,6 +39,9 @@ class Writing:
     ports: set[int]
     access: dict[int, Effective]
     entries: list[Entry]
+    hung: dict[Ref, list[Entry]] = field(default_factory=dict)  # the allows of shown pods behind each Service
+    parted: dict[int, list[tuple[Service, dict[str, str]]]] = field(default_factory=dict)  # as `beside_shown` knows them, of each entry
+    told: set[int] = field(default_factory=set)  # the entries of which it has said so
 
     def put(self, entry: Entry, name: str, spec: dict[str, Any], home: str, of_rules: Sequence[Src] = (), *, instead: bool) -> None:
         """Write a policy; `of_rules` are the leaves of each of its rules, where they are not those of the whole."""
@@ -117,7 +120,7 @@ class Writing:
     def finding(self, code: str, entry: Entry, members: list[Workload], disposition: str | None = None, **values: Any) -> Finding:
         because = (entry.src,) if disposition is not None else ()
         return self.out.finding(
-            code, *because, document=entry.document, disposition=disposition, affects=affected(members) or self._unseen(entry), explains=self._explains(members),
+            code, *because, document=entry.document, disposition=disposition, affects=affected(members) or (() if entry.gateways or entry.entrances else self.unshown(entry)), explains=self._explains(members),
             feature="authorization.rule", **values,
         )  # fmt: skip
 
@@ -135,6 +138,14 @@ class Writing:
             workloads=", ".join(named) or "pods that the input does not show",
         )  # fmt: skip
         found.affects = (*affected(members), *others)
+
+    def by_services_alone(self, entry: Entry) -> None:
+        """Say what an allow that asks for HTTP admits at pods that the bundle does not show: nobody but who comes through the waypoint."""
+        if unshown := self.unshown(entry):
+            self.out.finding(
+                "MP116", document=entry.document, disposition=None, severity="info", affects=unshown,
+                feature="authorization.rule", object=entry.named, workload="pods that the input does not show", ports="ports",
+            )  # fmt: skip
 
     def deny_unseen(self, entry: Entry) -> None:
         """What ztunnel can hold of a deny, for pods that the bundle does not show and that an ALLOW opens which hangs on no Service: that one stays as it is."""
@@ -156,12 +167,11 @@ class Writing:
             reason = f"no pod of {one.named} is shown, so that no waypoint stands before it"
             self.say(entry, [], reason, outcome_of(entry)).affects = (subjects.unseen(pods),)
 
-    def _unseen(self, entry: Entry) -> tuple[Affected, ...]:
-        """The pods of a policy that the bundle shows none of."""
-        home = entry.ref.namespace
-        labels = (entry.spec.get("selector") or {}).get("matchLabels") or {}
-        pods = PodSet("" if home == self.options.root_namespace else home, Selector.of(labels))
-        return () if self.ir.world.selected(pods) or entry.gateways or entry.entrances else (subjects.unseen(pods),)
+    def unshown(self, entry: Entry) -> tuple[Affected, ...]:
+        """The pods of a policy that the bundle may not show."""
+        home = "" if entry.ref.namespace == self.options.root_namespace else entry.ref.namespace
+        pods = PodSet(home, Selector.of(labels_of(entry.spec)))
+        return () if home and self.ir.world.shows(pods) else (subjects.unseen(pods),)
 
     def _explains(self, members: Iterable[Workload]) -> frozenset[tuple[str, str]]:
         found = set()

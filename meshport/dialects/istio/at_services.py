@@ -42,13 +42,35 @@ def of_all(writing: Writing, entry: Entry, rules: list[dict[str, Any]], service:
     return kept
 
 
+def hangs(writing: Writing, entry: Entry) -> bool:
+    """Whether an allow has a rule for the waypoints before its pods; else ztunnel holds all of it, and lets no waypoint in for its sake."""
+    if any(deep(rule) for rule in entry.rules) or any(id(workload) in writing.denied for workload in entry.members):
+        return True
+    return any(for_service(writing, entry, rule, one, aloud=False) is not None for rule in entry.rules for one in entry.services)
+
+
 def _admitted(writing: Writing, key: int, service: Service) -> list[dict[str, Any]] | None:
     """What a pod that is closed admits, as rules on a Service; None where its ztunnel does not let the waypoint in."""
     policies = [one for one in writing.entries if one.action == "ALLOW" and any(id(workload) == key for workload in one.members)]
-    if key not in writing.denied and not any(one.rules for one in policies):
+    if key not in writing.denied and not any(hangs(writing, one) for one in policies):
         return None
     found = [(one, for_service(writing, one, rule, service, aloud=False)) for one in policies for rule in one.rules]
     return [qualified(said, one.ref.namespace) for one, said in found if said is not None]
+
+
+def strangers(writing: Writing, entry: Entry, rules: list[dict[str, Any]], service: Service) -> None:
+    """Say which pods behind a Service lose by a policy that is for others of its pods: nothing else closed these, or it refuses."""
+    mine = {id(workload) for workload in entry.members}
+    members = writing.ir.world.selected(service.pods) if service.pods is not None else []
+    others = [one for one in members if id(one) not in mine and (entry.action in REFUSE or id(one) not in writing.closed)]
+    if not others or (entry.action == "ALLOW" and {} in rules):
+        return
+    found = writing.finding(
+        "MP244", entry, others, object=entry.named, severity="warning",
+        reason=f"Service {service.ref} sends to {names_of(others)} as well, which it is not for, and a waypoint does not tell pods apart",
+        outcome="what it refuses is refused there too",
+    )  # fmt: skip
+    found.remedy = "Put a Service of their own before the pods that it is for, and let the clients call that."
 
 
 def for_service(writing: Writing, entry: Entry, rule: dict[str, Any], service: Service, *, aloud: bool = True) -> dict[str, Any] | None:

@@ -175,12 +175,12 @@ def widened(rule: dict[str, Any]) -> dict[str, Any]:
     return {**said, "when": when} if when else said
 
 
-def sparing(rule: dict[str, Any], waypoints: list[str]) -> dict[str, Any]:
+def sparing(rule: dict[str, Any], waypoints: list[str], *, anybody: bool = False) -> dict[str, Any]:
     """A rule of a deny that does not refuse waypoints, given as principals, for what their callers are: those are refused at the waypoint.
 
-    A rule that asks nothing of the caller stays: it refuses everybody."""
+    A rule that asks nothing of the caller stays: it refuses everybody. Not with `anybody`, for a rule of an allow that is to let in no waypoint."""
     if not rule.get("from"):
-        asks = any(str(item.get("key")).startswith("source.") for item in rule.get("when") or ())
+        asks = anybody or any(str(item.get("key")).startswith("source.") for item in rule.get("when") or ())
         return {**rule, "from": [{"source": {"notPrincipals": waypoints}}]} if asks else rule
     said = copy.deepcopy(rule)
     for entry in said["from"]:
