@@ -134,7 +134,6 @@ def write(job: Conversion) -> Written:
     if job.keeper is None and job.source is not job.target:
         remains.unmatched(have, out)
     redundant.framing(have, out)
-    redundant.ordering(have, out)
     remains.rest(job.bound, out, options)
     remains.tokens(have, out, options)
     remains.removals(job.bound, out, options, job.target)

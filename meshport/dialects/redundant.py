@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from meshport.dialects.output import Obj, Output, Path
 from meshport.effective.access import Access
 from meshport.ir.authorization import Policy
-from meshport.ir.base import Src, sources
+from meshport.ir.base import sources
 from meshport.ir.model import IR
 
 GRANTED = "what the other rules for these pods come to is the same without it"
@@ -78,37 +76,8 @@ def framing(ir: IR, out: Output) -> None:
                 obj.sources[path] -= {leaf}
 
 
-_RULES = (("spec", "rules"), ("spec", "ingress"))
-
-
-def ordering(ir: IR, out: Output) -> None:
-    """The names of objects that grant something on one port or route decide where what they grant stands in rules of its own, which follow their order."""
-    granting: dict[int, tuple[Src, tuple[int, int]]] = {}
-    for policy in ir.policies:
-        for rule in policy.rules:
-            if rule.granted_by is not None and rule.granted_by.src:
-                number = out.bundle.number(min(rule.granted_by.src))
-                granting[number] = rule.granted_by.src, (policy.document, rule.number)
-    for obj in out.objects.values() if len(granting) > 1 else ():
-        said: dict[Path, set[int]] = {}
-        for path, src in obj.sources.items():
-            if path[:2] in _RULES and len(path) > 2:
-                said.setdefault(path[:3], set()).update(number for leaf in src if (number := out.bundle.number(leaf)) in granting)
-        alike: dict[tuple[str, ...], list[set[int]]] = {}
-        for path, grants in said.items():
-            if grants:
-                kind = tuple(sorted(obj.at(path) or ())) if path[1] == "ingress" else ()  # Cilium's stand by whom they are for, too
-                alike.setdefault(kind, []).append(grants)
-        for mine, its in (pair for found in alike.values() for pair in pairwise(found)):
-            both = {granting[number][1] for number in mine} & {granting[number][1] for number in its}
-            if both and mine.isdisjoint(its):
-                out.decide(
-                    "orders the rules that are written", *(granting[number][0] for number in mine | its if granting[number][1] in both)
-                )
-
-
 def _word(out: Output, leaf: int) -> str:
     return str(out.bundle.value(leaf))[:SHOWN]
 
 
-__all__ = ["GRANTED", "UNREAD", "beside_the_mesh", "framing", "ordering", "without_effect"]
+__all__ = ["GRANTED", "UNREAD", "beside_the_mesh", "framing", "without_effect"]

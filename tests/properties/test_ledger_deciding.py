@@ -182,6 +182,33 @@ metadata: {name: waypoint, namespace: shop}
 spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
 """
 ANNOTATION = "spec.template.metadata.annotations.config.linkerd.io/"
+BYTES = """
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: shop, annotations: {config.linkerd.io/opaque-ports: "5432", timeout.linkerd.io/request: 1s}}
+spec: {selector: {app: cart}, ports: [{name: data, port: 5432}]}
+"""
+CLASSES = """
+apiVersion: linkerd.io/v1alpha2
+kind: ServiceProfile
+metadata: {name: cart.shop.svc.cluster.local, namespace: shop}
+spec:
+  routes:
+  - name: reads
+    condition: {method: GET, pathRegex: /a}
+    isRetryable: true
+    responseClasses: [{condition: {status: {min: 500, max: 503}}, isFailure: true}]
+"""
+ENFORCED = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: apps, labels: {istio-injection: enabled}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: apps, annotations: {istio.io/dry-run: "false"}}
+spec: {}
+"""
 CASES: dict[str, tuple[str, str, str, str, str, str, Any, bool]] = {
     # mesh, target, documents, kind and name, path, disposition, another value, whether it changes the output
     "a route that another kind's silence": ("linkerd", "istio", TWO_KINDS, "HTTPRoute cart-http", "spec.parentRefs.0.port", "translated", 9090, True),
@@ -192,6 +219,10 @@ CASES: dict[str, tuple[str, str, str, str, str, str, Any, bool]] = {
     "a protocol without routes": ("linkerd", "cilium", ROUTED % "TLS", "Server cart", "spec.proxyProtocol", "translated", "HTTP/1", True),
     "a text that is an expression as well": ("linkerd", "istio", ROUTED % "HTTP/1", "HTTPRoute gold", "spec.rules.0.matches.0.headers.0.type", "irrelevant", "RegularExpression", False),
     "opaque ports that no Service has": ("linkerd", "istio", OPAQUE, "Deployment db", f"{ANNOTATION}opaque-ports", "translated", "8080", True),
+    "bytes of a Service that has a timeout": ("linkerd", "cilium", BYTES, "Service db", "metadata.annotations.config.linkerd.io/opaque-ports", "translated", "9000", True),
+    "bytes by another list as well": ("linkerd", "istio", BYTES, "Service db", "metadata.annotations.config.linkerd.io/opaque-ports", "translated", "9000", True),
+    "a class of what fails anyway": ("linkerd", "istio", CLASSES, "ServiceProfile cart.shop.svc.cluster.local", "spec.routes.0.responseClasses.0.condition.status.min", "translated", 400, True),
+    "a policy that is said to be enforced": ("istio", "linkerd", ENFORCED, "AuthorizationPolicy cart", "metadata.annotations.istio.io/dry-run", "translated", "true", True),
     "an identity asked for twice": ("linkerd", "istio", DEMANDING % "all-authenticated", "Deployment api", f"{ANNOTATION}proxy-require-identity-inbound-ports", "irrelevant", "9090", False),
     "an identity asked for once": ("linkerd", "istio", DEMANDING % "all-unauthenticated", "Deployment api", f"{ANNOTATION}proxy-require-identity-inbound-ports", "translated", "9090", True),
     "a network that is let through": ("linkerd", "istio", EGRESS % "Allow", "EgressNetwork out", "spec.trafficPolicy", "translated", "Deny", True),

@@ -97,7 +97,7 @@ def lift(bound: Bound, numbers: list[int], options: Options, ir: IR, waypoints: 
         rules: list[Rule] = []
         for position, item in enumerate(spec.each("rules")):
             rules.extend(_rule(item, position, namespace, options))
-        why = (said.src if said is not None else NOWHERE) | root.at("kind").src
+        why = (said.src if said is not None else NOWHERE) | root.at("kind").src | dry.src
         if not spec.each("rules"):
             why |= spec.at("rules").src
         if spec and not spec.items():

@@ -58,6 +58,7 @@ class Linkerd:
             for number in numbers
         ]
         routing.lift(bound, sorted(routed), ir.world, options, ir)
+        ports.beside_routes(ir)
         for (group, _), numbers in sorted(by_kind.items()):
             if group in ("access.smi-spec.io", "specs.smi-spec.io"):
                 ir.losses.extend(_unread(bound, number) for number in numbers)

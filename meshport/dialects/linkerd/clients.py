@@ -5,6 +5,7 @@ Policies are alternatives; inside one all references must hold. A reference to a
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from meshport.dialects.base import Options
@@ -50,6 +51,8 @@ class Clients:
             self._policy(number)
         for number in by_kind.get((POLICY, "ServerAuthorization"), []):
             self._server_authorization(number)
+        for rules in chain(self._servers.values(), self._namespaces.values(), self._routes.values()):
+            rules.sort(key=_who)  # by whom they let in, so that no name of an object decides where something is written
 
     def of_server(self, server: Ref) -> list[Rule]:
         return self._servers.get(server, []) + self._namespaces.get(server.namespace, [])
@@ -294,6 +297,14 @@ class Clients:
             for ref, labels in sorted(self._labels.items(), key=lambda item: item[0])
             if ref.namespace == here.namespace and wanted.accepts({key: str(item.value) for key, item in labels.items()})
         ]
+
+
+def _who(rule: Rule) -> list[str]:
+    """What a rule demands of callers, in a text that orders rules."""
+    return [
+        f"{part.attribute} {'any' if part.any_of is None else [str(fact.value) for fact in part.any_of]} {[str(fact.value) for fact in part.none_of]}"
+        for part in rule.conditions
+    ]
 
 
 def _unnamed(root: Cursor) -> Src:

@@ -12,7 +12,7 @@ from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.enrolment import STAGE_SERVICES, STAGE_WORKLOADS
 from meshport.dialects.output import Output
-from meshport.ir.base import NOWHERE, PodSet, Ref, Src, sources
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.transport import PortSetting
 from meshport.ir.world import Namespace, Service, ServicePort, Workload, World
@@ -100,6 +100,15 @@ def of_bytes(ir: IR, release: str) -> None:
     """Each Service with the ports that clients treat as bytes, once the lists of all levels are known."""
     for service in ir.world.services.values():
         service.opaque = opaque_ports(ir.world, service, release)
+
+
+def beside_routes(ir: IR) -> None:
+    """A list of bytes on a Service decides which of its ports the routes and annotations of that Service hold for."""
+    routed = {routes.service.value for routes in ir.routes if routes.service is not None}
+    numbers = {service.document for ref, service in ir.world.services.items() if ref in routed}
+    for setting in ir.ports:
+        if setting.kind == "opaque" and setting.on == "service" and setting.document in numbers:
+            ir.deciding.append(Fact("requests to a port that another list leaves out would go by the Service's routes", setting.ranges.src))
 
 
 def opaque_ports(world: World, service: Service, release: str) -> tuple[tuple[int, int], ...]:
