@@ -42,14 +42,22 @@ def parsed(builder: Builder, text: str, base: int) -> Tree | None:
     try:
         return builder.build(text, base)
     except UnreadableError as error:
-        # Go reads `[::1]`, libyaml does not
-        doubtful = "':'" in error.reason or "did not find expected node content" in error.reason
-        if not doubtful or "{{" in text or builder.backend.name != "libyaml":
+        if not _stops_at_colon(error, text) or "{{" in text or builder.backend.name != "libyaml":
             raise
         try:
             return Builder(pure_backend(), builder.lines, builder.columns).build(text, base)
         except UnreadableError:
             raise error from None
+
+
+def _stops_at_colon(error: UnreadableError, text: str) -> bool:
+    """Whether a colon in a flow collection (`[::1]`) is what libyaml does not read, and Go does. Anything else is broken for both."""
+    if error.line is None or error.column is None:
+        return False
+    if "unexpected ':'" not in error.reason and "did not find expected node content" not in error.reason:
+        return False
+    line = text.split("\n", error.line)[error.line - 1 : error.line]
+    return line[0][error.column - 1 : error.column] == ":" if line else False
 
 
 def plain(text: str) -> Any:

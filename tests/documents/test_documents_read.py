@@ -259,6 +259,16 @@ def test_the_pure_parser_gives_the_same(text: str) -> None:
     ]
 
 
+def test_broken_json_is_not_parsed_again_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parser in pure Python reads `[::1]` and the like; a large file of JSON that is cut off kept it busy for many seconds."""
+    opened: list[str] = []
+    monkeypatch.setattr("meshport.documents.segments.pure_backend", lambda: opened.append("once") or pure_backend())
+    assert problems('{"a": [{"b": "c"}, {"d":') == [("MP001", 1)]
+    assert opened == []
+    assert load_text(HEAD + "x: [::1]\ny: {a: b:}\n").documents[0].value["x"] == ["::1"]
+    assert opened == ["once"]
+
+
 def test_importing_loads_no_yaml_library() -> None:
     code = "import sys, meshport.documents; sys.exit(any(name.split('.')[0] in ('yaml', 'ruamel') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
