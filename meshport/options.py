@@ -65,7 +65,7 @@ def detect(bundle: Bundle, table: Table) -> str:
                 for name, binding in table.key_bindings(what, str(key)).items():
                     if binding.feature.startswith("membership."):
                         counts[name] = counts.get(name, 0) + 1
-                    else:
+                    elif name != "core":  # kubectl's own notes
                         settings.add(name)
     if not any(name not in ("gateway-api", "smi") for name in counts):
         counts.update(dict.fromkeys(settings, 1))

@@ -86,9 +86,9 @@ def governed(ir: IR) -> frozenset[Ref]:
 
 
 def known_ports(ir: IR, *, beside: bool = False) -> dict[str, set[int]]:
-    """The ports that the policies of each workload name, with `beside` those that hold next to the mesh too."""
+    """The ports of each workload and those that its policies name, with `beside` those that hold next to the mesh too."""
     access = Access(ir, Fact("all-unauthenticated"))
-    return {str(item.workload.ref): mentioned(item, beside=beside) for item in access.workloads}
+    return {str(item.workload.ref): {*ports_of([item], ir.world), *mentioned(item, beside=beside)} for item in access.workloads}
 
 
 def mentioned(item: Effective, *, beside: bool = False) -> set[int]:

@@ -111,6 +111,13 @@ def test_a_setting_that_a_conversion_left_on_a_service_makes_no_second_mesh(mesh
     assert alone.code in (0, 1) and "kind: DestinationRule" in alone.out
 
 
+def test_a_note_of_kubectl_makes_no_mesh(meshport: Run) -> None:
+    noted = "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: {kubectl.kubernetes.io/last-applied-configuration: '{}'}}\n"
+    ran = meshport("convert", "--to", "istio", stdin=noted)
+    assert (ran.code, "no document of a mesh was found" in ran.error) == (2, True)
+    assert meshport("lint", "-", stdin=POLICY + "---\n" + noted).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

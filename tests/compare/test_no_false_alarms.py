@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import meshport
 from meshport.pipeline import Result
 
@@ -242,3 +244,32 @@ def test_a_port_that_linkerd_reads_as_http_is_one_whatever_it_is_called() -> Non
     assert defects(result) == []
     (route,) = [item.object for item in result.manifests if item.object["kind"] == "HTTPRoute"]
     assert {backend["port"] for rule in route["spec"]["rules"] for backend in rule["backendRefs"]} == {80}
+
+
+SCRAPED = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: web, ports: [{containerPort: 8080}]}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: monitoring.coreos.com/v1
+kind: ServiceMonitor
+metadata: {name: envoy-stats, namespace: monitoring}
+spec: {selector: {}, namespaceSelector: {any: true}, endpoints: [{path: /stats/prometheus, targetPort: 15090}]}
+"""
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium"])
+def test_a_port_that_only_a_monitor_of_the_source_names_is_one_of_the_others_once_it_is_gone(target: str) -> None:
+    """The monitor scrapes proxies of the source mesh, and goes with them: what reached 15090 reaches it as it reaches any other port."""
+    result = converted(SCRAPED, "istio", target)
+    assert (defects(result), [item["name"] for item in result.removals if item["kind"] == "ServiceMonitor"]) == ([], ["envoy-stats"])

@@ -62,6 +62,22 @@ def test_a_namespace_of_cilium_that_shares_nothing_keeps_its_services() -> None:
     assert not [item for item in result.manifests if "mirror.linkerd.io/exported" in item.object["metadata"].get("labels", {})]
 
 
+@pytest.mark.parametrize("word", ["service.cilium.io/shared", "io.cilium/shared-service"])
+def test_a_global_service_that_is_not_shared_offers_nothing_to_other_clusters(word: str) -> None:
+    marks = f'annotations: {{service.cilium.io/global: "true", service.cilium.io/global-sync-endpoint-slices: "true", {word}: "%s"}}'
+    kept = converted("cilium", "linkerd", home="labels: {}", marks=marks % "false")
+    assert "labels" not in made(kept, "Service")["metadata"]
+    (said,) = [item for item in kept.findings if item.code == "MP735"]
+    assert (said.severity, said.effect, [place.namespace for place in said.affects]) == ("warning", "changes", ["shop"])
+    (istio,) = [
+        item.message for item in converted("cilium", "istio", home="labels: {}", marks=marks % "false").findings if item.code == "MP755"
+    ]
+    assert "whose own endpoints stayed in their cluster" in istio
+    shared = converted("cilium", "linkerd", home="labels: {}", marks=marks % "true")
+    assert made(shared, "Service")["metadata"]["labels"]["mirror.linkerd.io/exported"] == "remote-discovery"
+    assert "MP735" not in {item.code for item in shared.findings}
+
+
 def test_a_namespace_of_istio_shares_its_services() -> None:
     result = converted("istio", "cilium", home=INJECTED.replace("}", ', istio.io/global: "true"}'))
     assert made(result, "Service")["metadata"]["annotations"]["service.cilium.io/global"] == "true"

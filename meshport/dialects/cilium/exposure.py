@@ -58,9 +58,9 @@ OTHER_PROTOCOLS: tuple[dict[str, Any], ...] = (
 WHOLE_MESH = "Write the rule as a CiliumClusterwideNetworkPolicy for the namespaces that the bundle does not show"
 
 
-_OF_GLOBAL = ("service.cilium.io/shared", "io.cilium/shared-service", "service.cilium.io/global-sync-endpoint-slices")
+_SHARED, _SLICES = "service.cilium.io/shared", "service.cilium.io/global-sync-endpoint-slices"
 """What says how a global Service is shared, and nothing of one that is not."""
-_OLDER = {GLOBAL: "io.cilium/global-service", AFFINITY: "io.cilium/service-affinity"}
+_OLDER = {GLOBAL: "io.cilium/global-service", AFFINITY: "io.cilium/service-affinity", _SHARED: "io.cilium/shared-service"}
 """Names that still hold where the newer one does not stand (cilium/cilium, pkg/annotation)."""
 OF_NAMESPACE = "clustermesh.cilium.io/global"
 
@@ -76,15 +76,19 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
     for ref, service in sorted(ir.world.services.items()):
         root = Cursor.root(bound, service.document)
         notes = root.at("metadata", "annotations")
-        mark, prefers = (notes.text(key) or notes.text(_OLDER[key]) for key in (GLOBAL, AFFINITY))
+        mark, prefers, shared = (notes.text(key) or notes.text(_OLDER[key]) for key in (GLOBAL, AFFINITY, _SHARED))
         home = _of_namespace(bound, ir, ref.namespace)
         if mark is None or mark.value.lower() != "true" or (home is not None and home.value.lower() == "false"):
-            idle = [fact for key in (*_OLDER, *_OLDER.values(), *_OF_GLOBAL) if (fact := notes.text(key)) is not None]
+            idle = [fact for key in (*_OLDER, *_OLDER.values(), _SLICES) if (fact := notes.text(key)) is not None]
             ir.idle.extend(Fact("the Service is not global, and its clusters do not share it", fact.src, fact.feature) for fact in idle)
             continue
         known = root.ref().holding(ref)
         near = prefers if prefers is not None and prefers.value in ("local", "remote") else None
-        ir.shared.append(SharedService(known, mark.holding("flat"), service.document, near, offered=ir.world.served(ref)))
+        if (slices := notes.text(_SLICES)) is not None:
+            ir.idle.append(slices.holding("how the cluster's DNS gets the other clusters' endpoints is a matter of the network beneath"))
+        mode = mark.holding("flat")
+        mode, offers = (mode, True) if shared is None else (mode.also(shared), shared.value.lower() == "true")
+        ir.shared.append(SharedService(known, mode, service.document, near, offered=offers and ir.world.served(ref)))
     for name in ir.world.namespaces:
         if (said := _of_namespace(bound, ir, name)) is not None:
             closed = said.value.lower() == "false"

@@ -261,8 +261,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 explains={(subject, "shared"): None}, service=str(ref), joins="Istio", steps=LINKING["istio"],
             )  # fmt: skip
         else:
+            kept = not shared.offered and ir.world.served(ref)
+            named = f"{ref}, whose own endpoints stayed in their cluster so far," if kept else str(ref)
             out.lost(
-                shared.mode, document=shared.document, affects=affected(ir, ref), explains=frozenset({(subject, "shared")}), value=str(ref)
+                shared.mode, document=shared.document, affects=affected(ir, ref), explains=frozenset({(subject, "shared")}), value=named
             )
         if shared.prefers is not None:
             out.finding(

@@ -51,7 +51,12 @@ def shared(ir: IR, out: Output, options: Options) -> None:
                 explains={(subject, "prefers"): None}, subject=f"Service {ref}", setting=f"{shared.prefers.value} endpoints go first", instead=BALANCES["linkerd"],
             )  # fmt: skip
         if not shared.offered:
-            continue  # the entry's own finding says what is to be done in the other cluster
+            if out.source == "cilium":  # of Istio's entries, their own finding says what is to be done in the other cluster
+                out.finding(
+                    "MP735", shared.mode, document=shared.document, disposition="approximated", affects=affected(ir, ref), service=str(ref),
+                    name=f"{ref.name}-CLUSTER",
+                )  # fmt: skip
+            continue
         service = ir.world.services[ref]
         merged = shared.mode.value == "merged" and out.supports("multi-cluster.federate")
         obj = out.change(service.document, group=f"service {ref.name}", rank=20)
