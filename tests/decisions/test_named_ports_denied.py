@@ -39,3 +39,14 @@ def test_what_a_name_means_in_each_is_refused_to_both(labels: str, ports: str, n
     assert {"9090", "9999"} <= refused and ("7000" in refused) is (labels == "")
     assert bool([one for one in said(result, "MP230") if "denied to both" in one.message]) is narrowed
     assert result.verification is not None and all(item.change == "denied" for item in result.verification.differences)
+
+
+@pytest.mark.parametrize(("number", "more"), [(7000, True), (9090, False)])
+def test_pods_that_the_input_does_not_show_are_refused_each_number_of_the_name(number: int, more: bool) -> None:
+    world = namespace(mesh="plain") + workload("web", PORTS.format(9090)) + workload("pay", PORTS.format(number))
+    deny = "{endpointSelector: {}, ingress: [{}], ingressDeny: [{toPorts: [{ports: [{port: admin, protocol: TCP}]}]}]}"
+    result = convert(world + network_policy(deny, "all"), "cilium", "istio", keep_network_policy=False)
+    (spec,) = (item["spec"] for item in written(result, "AuthorizationPolicy").values() if item["spec"].get("action") == "DENY")
+    assert "selector" not in spec
+    assert {port for rule in spec["rules"] for port in rule["to"][0]["operation"]["ports"]} == {"9090", str(number)}
+    assert bool(said(result, "MP230")) is more

@@ -163,6 +163,10 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     if not members:
         yield from _of_others(work, policy)
         return
+    home = policy.subject.value.namespace
+    if policy.action.value == "deny" and not (home and access.world.shows(policy.subject.value)) and not unwritten(policy):
+        yield from _of_all(work, numbered)  # whatever number the name has at pods that the bundle does not show
+        return
     seen: list[tuple[str, Selector]] = []
     for item, one in zip(members, numbered, strict=True):
         labels = telling(item, access)
@@ -196,6 +200,20 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
         yield own, one, same
     if whole and policy.action.value == "allow":
         yield from _of_others(work, replace(policy, rules=()))
+
+
+def _of_all(work: Work, numbered: list[Policy]) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
+    """A deny that names a port, for pods that the bundle shows and for others: on each number that the name has at any."""
+    policy = replace(work.policy, rules=tuple(dict.fromkeys(rule for one in numbered for rule in one.rules)))
+    known = {id(item): one for item, one in zip(work.members, numbered, strict=True)}
+    more = [item for item in work.members if not _conditions(policy) <= _conditions(known[id(item)])]
+    if more:
+        replace(work, members=more).say(
+            "MP230", policy.sources, "approximated", feature="authorization.subject", workloads="pods that the input does not show",
+            others=", ".join(str(item.workload.ref) for item in more), outcome="what it denies on one number of a port's name is denied to all on each",
+        )  # fmt: skip
+    for one in spelled(policy.subject.value):
+        yield one.selector, policy, [item for item in work.members if one.selector.accepts(item.workload.labels)]
 
 
 def _of_others(work: Work, policy: Policy) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
