@@ -311,7 +311,7 @@ def rest(bound: Bound, out: Output, options: Options) -> None:
             if document.kind in _LATER or not bound.mesh[number] or bound.meta_leaves.issuperset(leaves):
                 out.finding("MP902", frozenset(leaves), document=number, disposition="dropped", object=named(document), what=known.title)
             continue
-        value = _patches(bound, number, leaves) if document.kind == "EnvoyFilter" else bound.bundle.value(leaves[0])
+        value = _of_envoy(bound, number, leaves) if document.kind in _OF_ENVOY else bound.bundle.value(leaves[0])
         said = out.from_cell(cell, Fact(value, frozenset(leaves), feature), document=number, affects=(), explains=frozenset())
         if said is not None and said.code in _OF_ONE_THING:
             things.setdefault((number, said.code, said.severity), []).append(said)
@@ -350,6 +350,30 @@ def tokens(have: IR, out: Output, options: Options) -> None:
         finding.affects = tuple(found) or (Affected(home),)
         if document.kind == "RequestAuthentication":
             finding.explains |= frozenset((token_subject(item.ref), "issuers") for item in members)
+
+
+def _of_envoy(bound: Bound, number: int, leaves: list[int]) -> str:
+    """What of an Envoy configuration these leaves are: the patches of an EnvoyFilter, or the fields of the resources of a CiliumEnvoyConfig."""
+    return _patches(bound, number, leaves) if bound.bundle.documents[number].kind == "EnvoyFilter" else _fields(bound, number, leaves)
+
+
+def _fields(bound: Bound, number: int, leaves: list[int]) -> str:
+    """The resources with what is in these leaves, and what that is where it is little: a reader finds there why it was not read."""
+    resources = Cursor.root(bound, number).each("spec", "resources")
+    within: dict[str, list[str]] = {}
+    for leaf in leaves:
+        steps = bound.bundle.parts(leaf)
+        if steps[:2] != ("spec", "resources"):
+            continue
+        place = resources[int(steps[2])]
+        kind = str(place.at("@type").value or "resource").rpartition(".")[2]
+        key = next((step for step in reversed(steps[3:]) if isinstance(step, str) and step not in _PLAIN), "")
+        if steps[-1] == "name" and len(steps) > 4:  # of a filter
+            key = str(bound.bundle.value(leaf))
+        listed = within.setdefault(f"{kind} {place.at('name').value or steps[2]}", [])
+        listed += [] if key in ("", *listed) else [key]
+    said = [f"{', '.join(keys)} of {name}" if 0 < len(keys) <= _FEW else name for name, keys in within.items()]
+    return "; ".join(said) or ", ".join(dict.fromkeys(bound.bundle.path(leaf) for leaf in leaves[:_FEW]))
 
 
 def _patches(bound: Bound, number: int, leaves: list[int]) -> str:
@@ -392,6 +416,10 @@ def _astray(bound: Bound, document: Document, leaf: int) -> str:
     return "" if holder in binding.on else f"read on {', '.join(binding.on)} alone, and decides nothing here"
 
 
+_OF_ENVOY = {"EnvoyFilter", "CiliumEnvoyConfig", "CiliumClusterwideEnvoyConfig"}
+_PLAIN = ("@type", "name", "value")
+_FEW = 4
+"""How many fields of an Envoy resource a finding names."""
 _OF_ONE_THING = {"MP261"}
 """Codes of features that are parts of one thing: a document's are one finding."""
 

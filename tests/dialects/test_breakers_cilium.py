@@ -252,3 +252,31 @@ def test_a_breaker_of_linkerd_comes_back_from_cilium_as_it_was(ports: str) -> No
     made = next(item.object for item in back.manifests if item.object["kind"] == "Service")
     said = objects[0]["metadata"]["annotations"]
     assert made["metadata"]["annotations"] == {key: "120s" if value == "2m" else value for key, value in said.items()}
+
+
+def test_failures_of_gateways_and_a_budget_for_retries_come_back_from_cilium_as_they_were() -> None:
+    """Both are fields of an Envoy cluster, which Istio fills from these (applyRetryBudget, applyOutlierDetection of istiod)."""
+    policy = (
+        "{retryBudget: {percent: 12.5, minRetryConcurrency: 5}, outlierDetection: {consecutive5xxErrors: 3, consecutiveGatewayErrors: 2}}"
+    )
+    rule = f"apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: users, namespace: shop}}\nspec: {{host: users, trafficPolicy: {policy}}}\n"
+    there = convert(SERVICE + rule, "istio")
+    threshold = part(config(there), "Cluster")["circuit_breakers"]["thresholds"][0]
+    assert threshold["retry_budget"] == {"budget_percent": {"value": 12.5}, "min_retry_concurrency": 5}
+    assert not codes(there) & {"MP451", "MP900"}
+    back = convert(SERVICE + yaml.safe_dump(config(there)), "cilium", "istio")
+    assert not codes(back) & {"MP900", "MP950"}
+    made = next(item.object["spec"]["trafficPolicy"] for item in back.manifests if item.object["kind"] == "DestinationRule")
+    assert made["retryBudget"] == {"percent": 12.5, "minRetryConcurrency": 5}
+    assert made["outlierDetection"]["consecutiveGatewayErrors"] == 2
+
+
+def test_failures_of_gateways_eject_nobody_unless_envoy_is_told_to_enforce_that() -> None:
+    """`enforcing_consecutive_gateway_failure` is 0 where it is not said (envoy.config.cluster.v3.OutlierDetection)."""
+    cluster = "{'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster, name: shop/users, type: EDS, outlier_detection: {consecutive_gateway_failure: 2}}"
+    listener = yaml.safe_dump([item for item in config(convert(SERVICE + RULE, "istio"))["spec"]["resources"] if "Cluster" not in item["@type"]], default_flow_style=True, width=10_000)  # fmt: skip
+    text = f"apiVersion: cilium.io/v2\nkind: CiliumEnvoyConfig\nmetadata: {{name: lb, namespace: shop}}\nspec: {{services: [{{name: users}}], resources: {listener.strip()[:-1]}, {cluster}]}}\n"
+    result = convert(SERVICE + text, "cilium", "istio")
+    made = next(item.object["spec"]["trafficPolicy"] for item in result.manifests if item.object["kind"] == "DestinationRule")
+    assert made["outlierDetection"]["consecutive5xxErrors"] == 5 and "consecutiveGatewayErrors" not in made["outlierDetection"]
+    assert "MP950" not in codes(result)

@@ -130,3 +130,21 @@ def test_a_configuration_for_no_service_is_nobodys_until_a_policy_sends_to_it(ta
     result = convert(text, "cilium", target)
     assert bool(said(result, "MP950")) is named
     assert result.ledger.counts["unaccounted"] == 0
+
+
+def test_the_time_that_a_stream_may_be_silent_is_that_of_linkerd() -> None:
+    result = convert(
+        WORLD + config("[{match: {prefix: /}, route: {cluster: shop/web, timeout: 0s, idle_timeout: 30s}}]"), "cilium", "linkerd"
+    )
+    assert "timeout.linkerd.io/idle': '30s'" in str([item.object for item in result.manifests]) and not said(result, "MP950")
+
+
+def test_what_of_an_envoy_resource_is_lost_is_named() -> None:
+    routes = "[{match: {prefix: /}, route: {cluster: shop/web, retry_policy: {retry_on: 5xx, retry_host_predicate: []}}}]"
+    result = convert(WORLD + config(routes, more=", validate_clusters: true"), "cilium", "linkerd")
+    assert "RouteConfiguration web" in said(result, "MP950")[0].message
+    buffer = "{name: envoy.filters.http.buffer, typed_config: {max_request_bytes: 5}}, "
+    alone = convert(WORLD + config("[{match: {prefix: /}, route: {cluster: shop/web}}]", filters=buffer), "cilium", "linkerd")
+    assert (
+        "of the CiliumEnvoyConfig envoy.filters.http.buffer, max_request_bytes of Listener web is lost" in said(alone, "MP950")[0].message
+    )

@@ -188,17 +188,6 @@ kind: Service
 metadata: {name: db, namespace: shop, annotations: {config.linkerd.io/opaque-ports: "5432", timeout.linkerd.io/request: 1s}}
 spec: {selector: {app: cart}, ports: [{name: data, port: 5432}]}
 """
-CLASSES = """
-apiVersion: linkerd.io/v1alpha2
-kind: ServiceProfile
-metadata: {name: cart.shop.svc.cluster.local, namespace: shop}
-spec:
-  routes:
-  - name: reads
-    condition: {method: GET, pathRegex: /a}
-    isRetryable: true
-    responseClasses: [{condition: {status: {min: 500, max: 503}}, isFailure: true}]
-"""
 ENFORCED = """
 apiVersion: v1
 kind: Namespace
@@ -221,7 +210,6 @@ CASES: dict[str, tuple[str, str, str, str, str, str, Any, bool]] = {
     "opaque ports that no Service has": ("linkerd", "istio", OPAQUE, "Deployment db", f"{ANNOTATION}opaque-ports", "translated", "8080", True),
     "bytes of a Service that has a timeout": ("linkerd", "cilium", BYTES, "Service db", "metadata.annotations.config.linkerd.io/opaque-ports", "translated", "9000", True),
     "bytes by another list as well": ("linkerd", "istio", BYTES, "Service db", "metadata.annotations.config.linkerd.io/opaque-ports", "translated", "9000", True),
-    "a class of what fails anyway": ("linkerd", "istio", CLASSES, "ServiceProfile cart.shop.svc.cluster.local", "spec.routes.0.responseClasses.0.condition.status.min", "translated", 400, True),
     "a policy that is said to be enforced": ("istio", "linkerd", ENFORCED, "AuthorizationPolicy cart", "metadata.annotations.istio.io/dry-run", "translated", "true", True),
     "an identity asked for twice": ("linkerd", "istio", DEMANDING % "all-authenticated", "Deployment api", f"{ANNOTATION}proxy-require-identity-inbound-ports", "irrelevant", "9090", False),
     "an identity asked for once": ("linkerd", "istio", DEMANDING % "all-unauthenticated", "Deployment api", f"{ANNOTATION}proxy-require-identity-inbound-ports", "translated", "9090", True),

@@ -37,10 +37,14 @@ _FEATURES = {
     "connectionPool.http.http1MaxPendingRequests": "pool.http.max-pending",
     "connectionPool.http.http2MaxRequests": "pool.http.max-requests",
     "connectionPool.http.maxRetries": "pool.http.max-retries",
+    "retryBudget.percent": "retry.budget.ratio",
+    "retryBudget.minRetryConcurrency": "retry.budget.min-concurrency",
     "connectionPool.http.idleTimeout": "pool.http.idle-timeout",
     "connectionPool.http.maxRequestsPerConnection": "pool.http.max-requests-per-connection",
     "connectionPool.http.maxConcurrentStreams": "pool.http.max-streams",
 }
+ENFORCED = "enforcing_consecutive_gateway_failure"
+"""How many of a hundred of these failures eject: none where it is not said."""
 
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
@@ -228,6 +232,8 @@ def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
     other = "extension.cilium-envoy-config"
     said: tuple[tuple[Cursor, tuple[Any, ...], str], ...] = (
         (place.at("lb_policy"), ("LEAST_REQUEST",), "load-balancing.algorithm"),
+        (detection.at("enforcing_consecutive_5xx"), (100,), other),
+        (detection.at("enforcing_consecutive_local_origin_failure"), (100,), other),
         (detection.at("enforcing_success_rate"), (0,), other),
         (detection.at("enforcing_failure_percentage"), (0,), other),
         (panic, (0,), _FEATURES["minHealthPercent"] if detection else other),
@@ -236,6 +242,9 @@ def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
     for here, values, feature in said:
         if here and here.value in values:
             yield Fact("what every mesh does by itself", here.src, feature)
+    if not detection.at(ENFORCED).value:
+        src = detection.at("consecutive_gateway_failure").src | detection.at(ENFORCED).src
+        yield Fact("Envoy ejects for failures of gateways where it is told to enforce that", src, _FEATURES["consecutiveGatewayErrors"])
 
 
 def _breaker(place: Cursor) -> Breaker | None:
@@ -245,9 +254,12 @@ def _breaker(place: Cursor) -> Breaker | None:
     consecutive = block.number_at("consecutive_5xx") or Fact(5, block.src)
     penalty = _time(block, "base_ejection_time") or Fact(30_000, block.src)
     longest = _time(block, "max_ejection_time")
+    enforced = Fact(block.at(ENFORCED).value, block.at(ENFORCED).src)
     extras = []
     for name, setting in envoy.DETECTION.items():
         fact = _read(place, setting, _FEATURES[name])
+        if fact is not None and name == "consecutiveGatewayErrors":
+            fact = fact.also(enforced) if enforced.value == 100 else None
         if fact is not None and not (name == "minHealthPercent" and fact.value == 0):
             extras.append((name, fact))
     return Breaker(

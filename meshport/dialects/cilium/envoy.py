@@ -23,6 +23,7 @@ ROUTE = ("virtual_hosts", 0, "routes", 0, "route")
 PROXY = ("filter_chains", 0, "filters", 0, "typed_config")
 """Where the one route of a route configuration, and the one filter of a listener, are configured."""
 THRESHOLD = ("circuit_breakers", "thresholds", 0)
+_BUDGET = (*THRESHOLD, "retry_budget")
 Path = tuple[str | int, ...]
 
 
@@ -39,6 +40,8 @@ POOL: dict[str, Setting] = {
     "connectionPool.http.http1MaxPendingRequests": Setting((*THRESHOLD, "max_pending_requests")),
     "connectionPool.http.http2MaxRequests": Setting((*THRESHOLD, "max_requests")),
     "connectionPool.http.maxRetries": Setting((*THRESHOLD, "max_retries")),
+    "retryBudget.percent": Setting((*_BUDGET, "budget_percent", "value"), "percent"),
+    "retryBudget.minRetryConcurrency": Setting((*_BUDGET, "min_retry_concurrency")),
     "connectionPool.tcp.connectTimeout": Setting(("connect_timeout",), "duration"),
     "connectionPool.tcp.maxConnectionDuration": Setting((*_COMMON, "max_connection_duration"), "duration"),
     "connectionPool.tcp.tcpKeepalive.probes": Setting(("upstream_connection_options", "tcp_keepalive", "keepalive_probes")),
@@ -81,7 +84,8 @@ def written(setting: Setting, value: Any) -> Any | None:
         return None
     if setting.kind == "flag":
         return value if isinstance(value, bool) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    number = isinstance(value, int | float if setting.kind == "percent" else int) and not isinstance(value, bool)
+    return value if number else None
 
 
 def listener(name: str, protocol: str) -> dict[str, Any]:

@@ -228,9 +228,8 @@ def _plain(manager: Cursor) -> Src:
     for key in ("use_remote_address", "skip_xff_append"):
         src |= manager.at(key).src if manager.at(key).value is True else NOWHERE
     filters = manager.each("http_filters")
-    names = [item.at("name").value for item in filters]
-    if names in (["envoy.filters.http.router"], [envoy_cors.FILTER, "envoy.filters.http.router"]):
-        src |= filters[-1].src
+    if filters and filters[-1].at("name").value == "envoy.filters.http.router" and set(filters[-1].at("typed_config").keys()) <= {"@type"}:
+        src |= filters[-1].src  # what every listener ends with
     if [item.at("upgrade_type").value for item in manager.each("upgrade_configs")] == ["websocket"]:
         src |= manager.at("upgrade_configs").src
     return src
@@ -262,11 +261,21 @@ def _rule(place: Cursor, before: list[Filter], clusters: _Clusters, number: int,
         if not place.at("redirect") and not place.at("direct_response"):
             raise Other
         return RouteRule(name.value if name else "", (match,), (), tuple(filters), src=place.src)
-    only(action, "cluster", "weighted_clusters", "timeout", "retry_policy", "request_mirror_policies", "hash_policy", *_REWRITES)
+    only(
+        action,
+        "cluster",
+        "weighted_clusters",
+        "timeout",
+        "idle_timeout",
+        "retry_policy",
+        "request_mirror_policies",
+        "hash_policy",
+        *_REWRITES,
+    )
     if action.at("hash_policy") and hashing.read(action) is None:
         raise Other
-    said = action.get("timeout", milliseconds)
-    if action.at("timeout") and said is None:
+    said, idle = action.get("timeout", milliseconds), action.get("idle_timeout", milliseconds)
+    if (action.at("timeout") and said is None) or (action.at("idle_timeout") and not (idle and idle.value)):
         raise Other
     backends = _backends(action, clusters)
     timeout = (
@@ -284,6 +293,7 @@ def _rule(place: Cursor, before: list[Filter], clusters: _Clusters, number: int,
         backends,
         tuple(filters),
         timeout=timeout,
+        idle_timeout=Fact(idle.value, idle.src, "timeout.idle") if idle else None,
         retry=_retry(action.at("retry_policy"), number, losses),
         src=place.src,
     )

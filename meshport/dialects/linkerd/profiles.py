@@ -54,7 +54,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
     )
     for number in chosen:
         if bound.kinds.get(number, documents[number].kind) == "ServiceProfile" and documents[number].group == "linkerd.io":
-            routes = _profile(Cursor.root(bound, number), options, ir)
+            routes = _profile(Cursor.root(bound, number), world, options)
             if routes is not None and (routes.service is None or routes.problem):
                 ir.routes.append(routes)  # what the controller never looks up, or refuses
             elif routes is not None and routes.service is not None:
@@ -167,7 +167,7 @@ def _inherit(rule: RouteRule, retry: Retry | None, times: dict[str, Fact[int] | 
 # -- ServiceProfile
 
 
-def _profile(root: Cursor, options: Options, ir: IR) -> ServiceRoutes | None:
+def _profile(root: Cursor, world: World, options: Options) -> ServiceRoutes | None:
     name = root.text("metadata", "name")
     labels = name.value.split(".") if name else []
     if name is None:
@@ -177,8 +177,8 @@ def _profile(root: Cursor, options: Options, ir: IR) -> ServiceRoutes | None:
     spec = root.at("spec")
     silenced: list[tuple[str, Src]] = []
     budget = _budget(spec.at("retryBudget"))
-    grpc = service in ir.world.services and any(of_service_port(port) == "grpc" for port in ir.world.services[service].ports)
-    rules = tuple(rule for item in spec.each("routes") if (rule := _route(item, budget, grpc, silenced, ir)) is not None)
+    grpc = service in world.services and any(of_service_port(port) == "grpc" for port in world.services[service].ports)
+    rules = tuple(rule for item in spec.each("routes") if (rule := _route(item, budget, grpc, silenced)) is not None)
     if spec.at("retryBudget") and not any(rule.retry is not None and not rule.retry.none for rule in rules):
         silenced.append(("a retry budget does nothing while no route is retryable", spec.at("retryBudget").src))
     backends = _overrides(spec, options, silenced)
@@ -260,7 +260,7 @@ def _override(place: Cursor, options: Options) -> Backend | None:
     )
 
 
-def _route(place: Cursor, budget: _Budget, grpc: bool, silenced: list[tuple[str, Src]], ir: IR) -> RouteRule | None:
+def _route(place: Cursor, budget: _Budget, grpc: bool, silenced: list[tuple[str, Src]]) -> RouteRule | None:
     name = place.text("name")
     condition = place.at("condition")
     alternatives = _alternatives(condition, True, outermost=True)
@@ -281,7 +281,7 @@ def _route(place: Cursor, budget: _Budget, grpc: bool, silenced: list[tuple[str,
         attempts = Fact(1 if failures else 0, retryable.src | (NOWHERE if failures else deciding), retryable.feature)
         retry = Retry(attempts, None, failures, budget.leaves if failures else (), src=attempts.src)
         if rest:
-            ir.deciding.append(Fact("the same statuses are failures without this class: of those that no class takes, 5xx are", rest))
+            silenced.append(("the same statuses are failures without this class: of those that no class takes, 5xx are", rest))
     if retry is None or (retry.none and not retry.src & place.at("responseClasses").src):
         silenced.append(("response classes decide about retries and metrics; nothing is retried here", place.at("responseClasses").src))
     label = Fact(name.value if name else "", name.src if name else NOWHERE, "metrics.route-label")
