@@ -328,6 +328,11 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
     if "attempts" in out.get("retries", ()) and "per try" not in out["retries"] and rule.retry is not None and "backendRequest" in extras:
         out["retries"] = {**out["retries"], "per try": one_unit(extras.pop("backendRequest").value)}  # what is sent to a backend is one try
     times = {"request": rule.timeout, "response": rule.response_timeout, "idle": rule.idle_timeout}
+    if "backendRequest" in extras and (rule.retry is None or rule.retry.none):  # the only try is the request
+        alone = extras.pop("backendRequest")
+        times["request"] = min(
+            (fact for fact in (rule.timeout, alone) if fact is not None and fact.value), key=lambda fact: fact.value, default=None
+        )
     shown = {name: one_unit(fact.value) for name, fact in times.items() if fact is not None and fact.value and not rule.answers}
     shown.update(
         {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in extras.items() if name != "name"}

@@ -391,3 +391,18 @@ spec:
     (line,) = [item for item in result.ledger if item.path == "spec.gateways[1]"]
     assert line.disposition == called and bool(line.codes) is (called == "dropped")
     assert "MP901" not in codes(result)
+
+
+def test_what_cilium_makes_of_a_retry_is_said_for_the_release() -> None:
+    """Before 1.20 its proxy is not told what to retry on; from then on it retries failed connections too. A backend's timeout ends the request with all of its tries."""
+    rule = (
+        "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: users, namespace: shop}, spec: {hosts: [users], "
+        "http: [{retries: {attempts: 2, perTryTimeout: 1s, retryOn: '503,connect-failure'}, timeout: 9s, route: [{destination: {host: users}}]}]}}"
+    )
+    said = {}
+    for release in ("1.19", "1.20"):
+        result = meshport.convert(meshport.load_text(WORLD + rule), source="istio", target="cilium", target_version=release)
+        said[release] = {finding.code: finding.message for finding in result.findings if finding.code in ("MP453", "MP455", "MP456")}
+        assert "all tries together have 1s" in said[release]["MP453"]
+    assert "retries nothing" in said["1.19"]["MP455"] and "retries nothing" not in said["1.20"]["MP455"]
+    assert "connect-failure" in said["1.19"]["MP456"] and "MP456" not in said["1.20"]

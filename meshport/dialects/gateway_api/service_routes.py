@@ -273,7 +273,8 @@ class Lowering(RouteLowering):
             return None
         if retry.per_try_timeout is not None and retry.per_try_timeout.value and retry.per_try_timeout.src not in self.told:
             self.told.add(retry.per_try_timeout.src)
-            self.lost(retry.per_try_timeout, "retries", "timeout", what="the timeout of a try", rule=shown)
+            each = retry.per_try_timeout
+            self.lost(each, "retries", "timeout", what="the timeout of a try", rule=shown, value=one_unit(each.value))
         return retry
 
     def _conditions(self, retry: Retry, shown: str) -> None:
@@ -283,6 +284,11 @@ class Lowering(RouteLowering):
             words += [fact for fact in retry.conditions if fact.value in ("5xx", "gateway-error")]
         meant = {code for fact in retry.conditions for code in _meant(fact.value)}
         gone = meant - {code for fact in retry.conditions for code in status_codes(fact.value)}
+        if self.options.target == "cilium" and version_key(self.options.target_version) >= (
+            1,
+            20,
+        ):  # cilium/cilium#46433: any retry is one on these
+            words = [fact for fact in words if not _meant(fact.value) and fact.value not in ("connect-failure", "refused-stream", "reset")]
         named = list(dict.fromkeys(word.value if not _meant(word.value) else f"a failed connection ({word.value})" for word in words))
         parts = [f"answers {ranges(gone)} are not retried"] if gone else []
         parts += [f"on {', '.join(named)} the implementation decides"] if named else []

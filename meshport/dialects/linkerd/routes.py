@@ -14,7 +14,7 @@ from meshport.dialects.gateway_api.ranking import outranks, ranked_for_linkerd
 from meshport.dialects.gateway_api.sayable import ASPECTS
 from meshport.dialects.gateway_api.writing import Target
 from meshport.dialects.linkerd.resilience import GRPC, retry_annotations
-from meshport.dialects.output import Obj
+from meshport.dialects.output import Obj, Output
 from meshport.ir.base import Fact, Ref
 from meshport.ir.resilience import ISTIO_CONDITIONS, ISTIO_RETRIES, Retry
 from meshport.ir.routing import Backend, Filter, RouteMatch, RouteRule, gather
@@ -33,16 +33,23 @@ def route_api(version: str) -> str | None:
     return "policy.linkerd.io/v1beta2" if key >= (2, 13) else None
 
 
-def _by_try(rule: RouteRule) -> RouteRule:
-    """The rule with a timeout for each try where it retries and has one for what is sent to a backend: that is the same."""
-    each, retry = next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None), rule.retry
-    if each is None or retry is None or retry.none or retry.attempts is None or retry.per_try_timeout is not None:
-        return rule
-    return replace(
-        rule,
-        retry=replace(retry, per_try_timeout=each),
-        extras=tuple((name, fact) for name, fact in rule.extras if name != "backendRequest"),
+def _by_try(rule: RouteRule, out: Output) -> RouteRule:
+    """The rule whose timeout for what is sent to a backend is that of each try, or, where nothing is tried again, of the request."""
+    each, retry, timeout = (
+        next((fact for name, fact in rule.extras if name == "backendRequest" and fact.value), None),
+        rule.retry,
+        rule.timeout,
     )
+    if each is None or (retry is not None and retry.per_try_timeout is not None):
+        return rule
+    rule = replace(rule, extras=tuple((name, fact) for name, fact in rule.extras if name != "backendRequest"))
+    if retry is not None and not retry.none and retry.attempts is not None:
+        return replace(rule, retry=replace(retry, per_try_timeout=each))
+    if timeout is None or not timeout.value or each.value <= timeout.value:
+        out.ignore("the timeout of the one try ends the request before it", timeout)
+        return replace(rule, timeout=each)
+    out.ignore("the timeout of the request ends its one try before it", each)
+    return rule
 
 
 class Lowering(RouteLowering):
@@ -84,7 +91,7 @@ class Lowering(RouteLowering):
         )
 
     def _rule(self, rule: RouteRule, number: int) -> RouteRule | None:
-        return super()._rule(_by_try(rule) if version_key(self.options.target_version) >= (2, 16) else rule, number)
+        return super()._rule(_by_try(rule, self.out) if version_key(self.options.target_version) >= (2, 16) else rule, number)
 
     def ranked(self, rules: Sequence[RouteRule]) -> list[list[RouteMatch]]:
         return ranked_for_linkerd(rules, grpc.outranks if self.kind == "GRPCRoute" else outranks)
