@@ -280,3 +280,23 @@ def test_failures_of_gateways_eject_nobody_unless_envoy_is_told_to_enforce_that(
     made = next(item.object["spec"]["trafficPolicy"] for item in result.manifests if item.object["kind"] == "DestinationRule")
     assert made["outlierDetection"]["consecutive5xxErrors"] == 5 and "consecutiveGatewayErrors" not in made["outlierDetection"]
     assert "MP950" not in codes(result)
+
+
+def test_what_a_service_asks_of_requests_is_not_for_its_opaque_port_and_its_breaker_not_for_where_its_rules_lead() -> None:
+    """5432 is bytes to Linkerd's clients by default: no annotation acts there, and nothing of them is lost with a route of another port."""
+    two = ACCRUAL.replace("targetPort: 8080}", "targetPort: 8080}, {name: db, port: 5432}").replace(
+        "annotations:\n", "annotations:\n    timeout.linkerd.io/request: 4s\n"
+    )
+    other = SERVICE.replace("users", "users-v2")
+    route = (
+        "---\n{apiVersion: policy.linkerd.io/v1beta3, kind: HTTPRoute, metadata: {name: users, namespace: shop}, spec: {parentRefs: "
+        "[{group: core, kind: Service, name: users, port: 80}], rules: [{timeouts: {request: 9s}, backendRefs: "
+        "[{name: users, port: 80, weight: 3}, {name: users-v2, port: 80}]}]}}\n---\n"
+    )
+    result = convert(route + two + "---\n" + other, "linkerd")
+    assert "MP372" not in codes(result) and "MP900" not in codes(result)
+    where = [finding.message.partition("do not hold ")[2] for finding in result.findings if finding.code == "MP365"]
+    assert [text.partition(":")[0] for text in where] == ["for the requests that its rules send to shop/users-v2", "on the port 5432"]
+    to_istio = meshport.convert(meshport.load_text(route + two + "---\n" + other), source="linkerd", target="istio")
+    (rules,) = [item.object["spec"]["http"] for item in to_istio.manifests if item.object["kind"] == "VirtualService"]
+    assert [rule.get("timeout") for rule in rules] == ["9s", None]

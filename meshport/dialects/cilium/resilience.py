@@ -239,7 +239,7 @@ def _apart(
         out.findings[-1].explains |= _each_port(service) if policy.port is not None else frozenset()
     elif gone:
         _partly(policy, service, gone, why, out)
-    elif out.source == "linkerd":
+    if gone != ports and out.source == "linkerd":
         others = sorted({str(sent) for sent, _, _ in clusters(known)} - {str(ref)})
         if others:
             out.finding(

@@ -152,7 +152,7 @@ def _elsewhere(routed: list[ServiceRoutes], service: Service, alone: ServiceRout
     ):
         return []
     numbers = {port.value for port in taken}
-    left = [port for port in service.ports if port.protocol == "TCP" and port.number not in numbers]
+    left = [port for port in service.ports if port.protocol == "TCP" and port.number not in numbers and not service.is_opaque(port.number)]
     return [replace(alone, port=Fact(port.number, port.number_src, taken[0].feature)) for port in left]
 
 
