@@ -69,7 +69,7 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
         if found is not None:
             _merge(out.setdefault(subject, {}), found)
     for policy in sorted(_by_port(ir), key=lambda item: (item.host.value, item.subset, item.ref.value)):
-        if policy.breaker is not None and policy.breaker.consecutive.value:
+        if policy.breaker is not None and policy.breaker.ejects:
             for subject in breaker_subjects(policy):
                 out.setdefault(subject, {}).update(breaker(policy, policy.breaker, ir.mesh))
         settings = _settings(policy)

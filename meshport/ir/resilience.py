@@ -59,6 +59,15 @@ class Breaker:
     def extra(self, feature: str) -> Fact[Any] | None:
         return next((fact for name, fact in self.extras if name == feature), None)
 
+    @property
+    def ejects(self) -> bool:
+        """Whether something in a row ejects an endpoint: failures of any kind, those of gateways alone, or, counted apart, connections that fail (5 of them unless told)."""
+        gateway, apart, local = map(
+            self.extra, ("consecutiveGatewayErrors", "splitExternalLocalOriginErrors", "consecutiveLocalOriginFailures")
+        )
+        connections = apart is not None and apart.value is True and (local is None or bool(local.value))
+        return bool(self.consecutive.value) or (gateway is not None and bool(gateway.value)) or connections
+
 
 @dataclass(frozen=True, slots=True)
 class ServicePolicy:

@@ -300,3 +300,33 @@ def test_what_a_service_asks_of_requests_is_not_for_its_opaque_port_and_its_brea
     to_istio = meshport.convert(meshport.load_text(route + two + "---\n" + other), source="linkerd", target="istio")
     (rules,) = [item.object["spec"]["http"] for item in to_istio.manifests if item.object["kind"] == "VirtualService"]
     assert [rule.get("timeout") for rule in rules] == ["9s", None]
+
+
+def test_errors_of_gateways_eject_alone_where_they_are_enforced() -> None:
+    """Envoy counts them unasked and ejects for none; istiod enforces them where a DestinationRule says a number, and with 0 failures nothing else."""
+    only = RULE.replace(
+        "consecutive5xxErrors: 3,", "consecutive5xxErrors: 0, consecutiveGatewayErrors: 4, splitExternalLocalOriginErrors: true,"
+    )
+    result = convert(SERVICE + only, "istio")
+    ejected = next(item for item in config(result)["spec"]["resources"] if "outlier_detection" in item)["outlier_detection"]
+    assert (ejected["consecutive_5xx"], ejected["consecutive_gateway_failure"], ejected["enforcing_consecutive_gateway_failure"]) == (
+        0,
+        4,
+        100,
+    )
+    assert ejected["enforcing_local_origin_success_rate"] == 0 and not {"MP540", "MP900"} & codes(result)
+    table = yaml.safe_dump(config(result))
+    for text, wanted in (
+        (table, 4),
+        (table.replace("enforcing_consecutive_gateway_failure: 100", "enforcing_consecutive_gateway_failure: 0"), 0),
+    ):
+        back = meshport.convert(meshport.load_text(SERVICE + text), source="cilium", target="istio")
+        (rule,) = [item.object["spec"]["trafficPolicy"] for item in back.manifests if item.object["kind"] == "DestinationRule"]
+        assert (rule["outlierDetection"]["consecutive5xxErrors"], rule["outlierDetection"]["consecutiveGatewayErrors"]) == (0, wanted)
+        assert not {"MP950", "MP900"} & codes(back)
+    unsaid = meshport.convert(
+        meshport.load_text(SERVICE + table.replace("enforcing_consecutive_gateway_failure: 100", "enforcing_consecutive_5xx: 100")), source="cilium", target="istio"
+    )  # fmt: skip
+    (rule,) = [item.object["spec"]["trafficPolicy"] for item in unsaid.manifests if item.object["kind"] == "DestinationRule"]
+    assert "consecutiveGatewayErrors" not in rule["outlierDetection"]
+    assert "MP900" not in codes(meshport.convert(meshport.load_text(SERVICE + only), source="istio", target="linkerd"))

@@ -43,8 +43,6 @@ _FEATURES = {
     "connectionPool.http.maxRequestsPerConnection": "pool.http.max-requests-per-connection",
     "connectionPool.http.maxConcurrentStreams": "pool.http.max-streams",
 }
-ENFORCED = "enforcing_consecutive_gateway_failure"
-"""How many of a hundred of these failures eject: none where it is not said."""
 
 
 def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Options, ir: IR) -> None:
@@ -69,7 +67,7 @@ def lift(bound: Bound, by_kind: dict[tuple[str, str], list[int]], options: Optio
                 continue
             if place.at("type").value != "EDS":
                 continue  # it has endpoints of its own, whatever its name
-            policy = _policy(root, place, by_service.get(_endpoints(place), []), ir.deciding)
+            policy = _policy(root, place, by_service.get(_endpoints(place), []), ir)
             served = policy.service if policy is not None else None
             if policy is None or served is None or served.value not in owned | reached:
                 continue
@@ -175,8 +173,9 @@ def _reached(ir: IR, number: int) -> set[Ref]:
     return {backend.service.value for rule in rules for backend in rule.backends if backend.service is not None}
 
 
-def _policy(root: Cursor, place: Cursor, others: list[Cursor], deciding: list[Fact[str]]) -> ServicePolicy | None:
+def _policy(root: Cursor, place: Cursor, others: list[Cursor], ir: IR) -> ServicePolicy | None:
     """A cluster `namespace/service[:port]` as the settings of that Service; what says what is so anyway goes to `deciding`."""
+    deciding = ir.deciding
     name = envoy_routes.endpoints(place)
     if name is None or "/" not in name.value:
         return None
@@ -209,7 +208,7 @@ def _policy(root: Cursor, place: Cursor, others: list[Cursor], deciding: list[Fa
         KIND,
         ref,
         ref.holding(f"{service}.{namespace}"),
-        _breaker(place),
+        _breaker(place, ir),
         tuple(extras),
         root.number,
         port=name.holding(int(port)) if is_number(port) else None,
@@ -232,9 +231,10 @@ def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
     other = "extension.cilium-envoy-config"
     said: tuple[tuple[Cursor, tuple[Any, ...], str], ...] = (
         (place.at("lb_policy"), ("LEAST_REQUEST",), "load-balancing.algorithm"),
+        (detection.at("enforcing_success_rate"), (0,), other),
+        (detection.at("enforcing_local_origin_success_rate"), (0,), other),
         (detection.at("enforcing_consecutive_5xx"), (100,), other),
         (detection.at("enforcing_consecutive_local_origin_failure"), (100,), other),
-        (detection.at("enforcing_success_rate"), (0,), other),
         (detection.at("enforcing_failure_percentage"), (0,), other),
         (panic, (0,), _FEATURES["minHealthPercent"] if detection else other),
         (root.at("metadata", "annotations").at(ORIGINAL), ("true",), other),
@@ -242,24 +242,22 @@ def _as_meshes_do(root: Cursor, place: Cursor) -> Iterator[Fact[str]]:
     for here, values, feature in said:
         if here and here.value in values:
             yield Fact("what every mesh does by itself", here.src, feature)
-    if not detection.at(ENFORCED).value:
-        src = detection.at("consecutive_gateway_failure").src | detection.at(ENFORCED).src
-        yield Fact("Envoy ejects for failures of gateways where it is told to enforce that", src, _FEATURES["consecutiveGatewayErrors"])
 
 
-def _breaker(place: Cursor) -> Breaker | None:
+def _breaker(place: Cursor, ir: IR) -> Breaker | None:
+    """What ejects endpoints. Envoy counts, and ejects for the share of the cases that `enforcing_...` says: all, except for errors of gateways, where it is none."""
     block = place.at("outlier_detection")
     if not block:
         return None
-    consecutive = block.number_at("consecutive_5xx") or Fact(5, block.src)
+    told = block.number_at("consecutive_5xx") or Fact(5, block.src)
+    consecutive = _enforced(block, "consecutive_5xx", told, 100, ir) or told
     penalty = _time(block, "base_ejection_time") or Fact(30_000, block.src)
     longest = _time(block, "max_ejection_time")
-    enforced = Fact(block.at(ENFORCED).value, block.at(ENFORCED).src)
     extras = []
     for name, setting in envoy.DETECTION.items():
         fact = _read(place, setting, _FEATURES[name])
-        if fact is not None and name == "consecutiveGatewayErrors":
-            fact = fact.also(enforced) if enforced.value == 100 else None
+        if name in ("consecutiveGatewayErrors", "consecutiveLocalOriginFailures"):
+            fact = _enforced(block, str(setting.path[-1]), fact, 0 if name == "consecutiveGatewayErrors" else 100, ir)
         if fact is not None and not (name == "minHealthPercent" and fact.value == 0):
             extras.append((name, fact))
     return Breaker(
@@ -269,6 +267,20 @@ def _breaker(place: Cursor) -> Breaker | None:
         tuple(extras),
         block.src,
     )
+
+
+def _enforced(block: Cursor, key: str, count: Fact[Any] | None, usual: int, ir: IR) -> Fact[Any] | None:
+    """The number in a row that ejects, known from what enforces it too; 0 where it is said not to be enforced, None where nothing is said."""
+    share = block.at(f"enforcing_{key}")
+    if (share.value if share else usual) == 0:
+        if said := block.at(key).src:
+            ir.idle.append(
+                Fact("Envoy counts these, and ejects nobody for them unless it is told to enforce it", said, "breaker.consecutive-errors")
+            )
+        return share.fact(int)
+    if share.value == 100 != usual:
+        return (count or Fact(5, NOWHERE)).also(share.src)  # 5 are Envoy's own
+    return count
 
 
 def _time(place: Cursor, key: str) -> Fact[int] | None:

@@ -37,7 +37,6 @@ from meshport.ir.exposure import LOCALITY
 from meshport.ir.model import IR
 from meshport.ir.resilience import (
     CONSISTENT_HASH,
-    Breaker,
     ServicePolicy,
     breaker_subjects,
     explains_policy,
@@ -182,7 +181,7 @@ def _beside(wanted: Wanted, askers: set[str], out: Output) -> None:
 
 def _weighty(policy: ServicePolicy, ir: IR) -> bool:
     """Whether the policy says something that a CiliumEnvoyConfig is worth writing for."""
-    breaking = policy.breaker is not None and policy.breaker.consecutive.value != 0
+    breaking = policy.breaker is not None and policy.breaker.ejects
     return breaking or any(path in envoy.POOL for path, _ in policy.extras) or _hashed(policy, ir)
 
 
@@ -296,33 +295,18 @@ def _rest(policy: ServicePolicy, out: Output, shared: frozenset[Ref], *, weighty
     breaker = policy.breaker
     for name, fact in breaker.extras if breaker is not None else ():
         if name == "breaker.mode":
-            if breaker is not None and breaker.consecutive.value:
+            if breaker is not None and breaker.ejects:
                 out.imply("outlier_detection counts failures in a row", fact)
         elif name not in envoy.DETECTION:
             _dropped(policy, name, fact, out, frozenset((subject, name) for subject in breaker_subjects(policy)))
-    if breaker is not None and breaker.consecutive.value == 0:
-        _not_by_answers(policy, breaker, out)
+    if breaker is not None and not breaker.ejects:
+        out.imply("no failures in a row eject an endpoint, and Cilium ejects none by itself", breaker.consecutive)
+        out.ignore("nothing ejects an endpoint, so that it does not matter how", gather(breaker) - breaker.consecutive.src)
     for fact in policy.exports if not policy.subset and policy.port is None else ():
         if fact.value == "*" or policy.clients:
             out.ignore("clients of its own namespace alone go by it" if policy.clients else "visible everywhere is the default", fact)
         else:
             report(out, fact, "MP356", policy.document, _affects(policy), frozenset(), setting="exportTo", subject=policy.subject_name)
-
-
-def _not_by_answers(policy: ServicePolicy, breaker: Breaker, out: Output) -> None:
-    """Ejection that no answer of the 5xx kind causes: what else would is named, and how it would eject decides nothing where nothing does."""
-    split = breaker.extra("splitExternalLocalOriginErrors")
-    causes = ["consecutiveGatewayErrors", *(["consecutiveLocalOriginFailures"] if split is not None and split.value is True else [])]
-    others = [(name, fact) for name, fact in breaker.extras if name in causes and fact.value]
-    out.imply("no failures in a row eject an endpoint, and Cilium ejects none by itself", breaker.consecutive)
-    rest = gather(breaker) - breaker.consecutive.src
-    for name, fact in others:
-        out.finding(
-            "MP540", fact, rest, document=policy.document, disposition="dropped", affects=_affects(policy), explains=frozenset(), value=fact.value,
-            setting=f"outlierDetection.{name}", subject=policy.subject_name,
-        )  # fmt: skip
-    if not others:
-        out.ignore("nothing ejects an endpoint, so that it does not matter how", rest)
 
 
 def _dropped(policy: ServicePolicy, path: str, fact: Fact[Any], out: Output, explained: frozenset[tuple[str, str]]) -> None:
@@ -447,7 +431,7 @@ def _settings(obj: Obj, path: envoy.Path, policy: ServicePolicy) -> None:
         elif key == "loadBalancer.simple" and fact.value in envoy.ALGORITHMS:
             obj.set((*path, "lb_policy"), envoy.ALGORITHMS[fact.value], fact)
     breaker = policy.breaker
-    if breaker is None or not breaker.consecutive.value:
+    if breaker is None or not breaker.ejects:
         return
     mode = breaker.extra("breaker.mode")
     detection = (*path, "outlier_detection")
@@ -476,6 +460,8 @@ def _settings(obj: Obj, path: envoy.Path, policy: ServicePolicy) -> None:
         _set(obj, path, setting, value, fact)
         if key == "consecutiveGatewayErrors":
             obj.set((*detection, "enforcing_consecutive_gateway_failure"), 100 if value else 0, fact)
+        if key == "splitExternalLocalOriginErrors" and value:  # as Istio has it: failures in a row alone
+            obj.set((*detection, "enforcing_local_origin_success_rate"), 0, fact)
     obj.set((*detection, "enforcing_success_rate"), 0, breaker.consecutive)
 
 
@@ -501,7 +487,7 @@ def _only_connections(policy: ServicePolicy, port: ServicePort, out: Output) -> 
 def _approximated(policy: ServicePolicy, out: Output) -> None:
     """The limits hold for each node's Envoy: said once a policy, with all its leaves. A hash is the same on each node."""
     limits = tuple(fact for path, fact in policy.extras if path in envoy.POOL)
-    detection = gather(policy.breaker) if policy.breaker is not None and policy.breaker.consecutive.value else NOWHERE
+    detection = gather(policy.breaker) if policy.breaker is not None and policy.breaker.ejects else NOWHERE
     if not limits and not detection:
         return
     out.finding(

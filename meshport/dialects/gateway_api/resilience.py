@@ -86,7 +86,7 @@ def _settings(policy: ServicePolicy, out: Output, said_so: set[str]) -> list[Fac
             out.ignore("what every mesh does by itself between two of its workloads", fact)
         else:
             facts.append(fact)
-    if policy.breaker is not None and policy.breaker.consecutive.value:
+    if policy.breaker is not None and policy.breaker.ejects:
         breaker = policy.breaker
         parts = (breaker.consecutive, breaker.penalty, breaker.max_penalty, *(fact for _, fact in breaker.extras))
         facts += [fact for fact in parts if fact is not None]

@@ -308,7 +308,7 @@ def _traffic_policy(policy: ServicePolicy, out: Output, options: Options) -> Non
     breaker = policy.breaker
     if breaker is None:
         return
-    if breaker.consecutive.value:  # ejection alone makes Istio prefer near endpoints, which a cluster of Envoy does not
+    if breaker.ejects:  # ejection alone makes Istio prefer near endpoints, which a cluster of Envoy does not
         obj.set((*place, "loadBalancer", "localityLbSetting", "enabled"), False, breaker.consecutive)
     detection = (*place, "outlierDetection")
     obj.set((*detection, "consecutive5xxErrors"), breaker.consecutive.value, breaker.consecutive)

@@ -200,7 +200,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         )  # fmt: skip
     elif breaker.consecutive.value == 0:
         out.imply("no failures in a row eject an endpoint, and Linkerd ejects none by itself", breaker.consecutive)
-        out.ignore("no endpoint is ejected", breaker.penalty, policy.host)
+        out.ignore("no endpoint is ejected", breaker.penalty if breaker.ejects else gather(breaker) - breaker.consecutive.src, policy.host)
     elif not known and any(host.value == policy.host.value for one in ir.outside for host in one.hosts):
         out.finding(
             "MP515", *whole, policy.host, document=document, disposition="dropped", affects=affects,
@@ -225,7 +225,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
         annotated = True
     if annotated:
         _defaults(policy, breaker, affects, out)
-    elif breaker.consecutive.value:
+    elif breaker.consecutive.value or not breaker.ejects:
         return
     for path, fact in breaker.extras:
         if _linkerds_own(path, fact.value):
@@ -238,7 +238,7 @@ def _breaker_out(policy: ServicePolicy, targets: tuple[Ref, ...], affects: tuple
             "MP540",
             document,
             affects,
-            explains_breaker(policy, aspect),
+            explains_breaker(policy, aspect if breaker.consecutive.value else "*"),
             setting=f"outlierDetection.{path}",
             subject=policy.subject_name,
         )
