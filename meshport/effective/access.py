@@ -243,18 +243,22 @@ class Access:
     def _modes(self, workload: Workload) -> dict[int | None, Fact[str]]:
         if self.gateway(workload):
             return {None: Fact("permissive")}  # its listeners say what they take from outside; the mesh's mode is none of theirs
+        found = self.modes_of(workload.ref.namespace, workload.labels)
+        if workload.ref in self.ir.tunnelled:
+            return {port: fact.holding("permissive") if fact.value == "disable" else fact for port, fact in found.items()}
+        return found
+
+    def modes_of(self, namespace: str, labels: Mapping[str, str]) -> dict[int | None, Fact[str]]:
+        """The mode of each port of a pod with these labels, as it is said; None is every other port."""
         mode = self.default_mode
         ports: dict[int, Fact[str]] = {}
-        for winner in self.ranked(workload.ref.namespace, workload.labels):
+        for winner in self.ranked(namespace, labels):
             inherited = mode
             if winner.mode is not None:
                 mode = _deciding(winner.mode, winner, inherited)
             if winner.level == "workload":
                 ports = {port: _deciding(fact, winner, inherited) for port, fact in winner.ports.items()}
-        found = dict([(None, mode), *ports.items()])
-        if workload.ref in self.ir.tunnelled:
-            return {port: fact.holding("permissive") if fact.value == "disable" else fact for port, fact in found.items()}
-        return found
+        return dict([(None, mode), *ports.items()])
 
     def ranked(self, namespace: str, labels: Mapping[str, str]) -> list[TransportRule]:
         """The rule of each level that holds for a pod, the most general first: of several at one level the oldest."""

@@ -94,3 +94,28 @@ def test_what_pods_lose_that_nobody_shows_is_said() -> None:
     ghost = cluster.before[-1]
     assert cluster.asks(ghost) == (True, False)
     assert ("shop", "tier=back") in cluster.told("MP116")
+
+
+def test_a_deny_of_the_mesh_that_asks_for_http_holds_where_no_pod_is_shown() -> None:
+    """It moves to the Services of shown pods; ztunnel holds what it can of it elsewhere."""
+    deny = policy("deny", f"{{action: DENY, rules: [{{{WEB}, to: [{{operation: {{methods: [GET]}}}}]}}]}}", "istio-system")
+    other = MESH + "---\n" + MESH.split("---")[0].replace("name: shop", "name: ops")
+    cluster = Cluster(BACK, deny, unseen=[pod("ghost", "{app: ghost}", "ops")], text=other)
+    assert cluster.asks(BACK, method="PUT") == (True, True)
+    assert cluster.asks(BACK) == (False, False)
+    assert cluster.asks(cluster.before[-1]) == (False, False)
+    assert (None, None) in cluster.told("MP244")
+
+
+@pytest.mark.parametrize(
+    "spec", ["{action: DENY, rules: [{from: [{source: {notPrincipals: ['*']}}]}]}", "{rules: [{from: [{source: {namespaces: [edge]}}]}]}"]
+)
+@pytest.mark.parametrize("mode", ["", "selector: {matchLabels: {app: ghost}}, "])
+def test_nobody_has_a_name_at_pods_that_nobody_shows_where_mtls_is_disabled(mode: str, spec: str) -> None:
+    """ztunnel would know the callers."""
+    disabled = f"{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: plain, namespace: shop}}, spec: {{{mode}mtls: {{mode: DISABLE}}}}}}"
+    shown = [*documents(disabled), policy("by-name", spec)]
+    cluster = Cluster(*shown, *([BACK] if mode else []), unseen=[pod("ghost", "{app: ghost}")])
+    assert cluster.asks(cluster.before[-1]) == (False, False)
+    if mode:
+        assert cluster.asks(BACK) == (True, True)

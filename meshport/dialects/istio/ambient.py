@@ -9,17 +9,16 @@ https://istio.io/latest/docs/ambient/migrate/migrate-policies/
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.entrances import for_gateways_alone
-from meshport.dialects.istio import at_services, beside_shown, nameless, past_ztunnel
+from meshport.dialects.istio import ambient_names, at_services, beside_shown, past_ztunnel
 from meshport.dialects.istio.ambient_entries import (
     REFUSE,
     Entry,
-    _readable,
     by_principals,
     entered,
     gateways,
@@ -48,7 +47,7 @@ from meshport.dialects.istio.rules import (
 from meshport.dialects.istio.waypoints import Waypoints, in_ambient, is_gateway, targets
 from meshport.dialects.output import Output
 from meshport.effective import subjects
-from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.access import Access, ports_of
 from meshport.findings import Affected
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector, Src, sources
 from meshport.ir.model import IR
@@ -62,9 +61,10 @@ def lower(ir: IR, out: Output, options: Options, stood: Waypoints | None, past: 
     `half` where some of the callers went past the waypoints, and the policies are those of pods, as for sidecars."""
     entries = written(ir, out) if stood is None else of_input(ir, out, options, stood, whole=half)
     entries = _in_ambient(entries, ir, out)
-    access = {id(item.workload): item for item in Access(ir, Fact("all-unauthenticated")).workloads}
+    known = Access(ir, Fact("all-unauthenticated"))
+    access = {id(item.workload): item for item in known.workloads}
     ports = {int(port) for entry in entries for rule in entry.rules for port in ports_of_rule(rule) if is_number(port)}
-    entries = [entry for entry in entries if _named_as_before(entry, access, ports, ir, out)]
+    entries = ambient_names.as_before(ir, out, options, entries, known, ports)
     if stood is None or not (stood.ambient or any(map(in_ambient, ir.world.namespaces.values()))):
         by_principals(entries)
     behind = services_behind(ir, options, entries, stood)
@@ -118,32 +118,6 @@ def _gated(ir: IR, workload: Workload, behind: Iterable[Ref], stood: Waypoints |
     """The Services in front of a workload at whose waypoint its policies have to hang: for one in ambient those that get theirs now."""
     known = stood.behind if stood is not None and workload.ref in stood.ambient else ()
     return [service for service in ir.world.services_of(workload) if service.ref in behind and service.ref not in known]
-
-
-def _named_as_before(entry: Entry, access: dict[int, Effective], ports: set[int], ir: IR, out: Output) -> bool:
-    """Say rules as they came to where mTLS was disabled, so that nobody showed an identity; whether anything is left of the policy."""
-    known = nameless.plain([access[id(workload)] for workload in entry.members])
-    where = nameless.UNSURE if entry.document in ir.unnamed else known
-    if where is None or not _readable(entry.spec):
-        return True
-    refuses = entry.action in REFUSE
-    rules = nameless.rewritten(entry.rules, where, deny=refuses)
-    each = {nameless.plain([access[id(workload)]]) for workload in entry.members} if known is not None and not where.exact else ()
-    if any(rules != (nameless.rewritten(entry.rules, one, deny=refuses) if one is not None else entry.rules) for one in each):
-        outcome = "a deny refuses them by name" if refuses else "those that ask for a name are left out for all of them"
-        out.finding(
-            "MP244", entry.src, document=entry.document, disposition="approximated", affects=affected(entry.members), feature="authorization.rule",
-            explains=frozenset((subjects.access(workload.ref, port), "allow") for workload in entry.members for port in (None, *access[id(workload)].transport, *ports_of([access[id(workload)]], ir.world), *ports)),
-            object=entry.named, reason="mTLS is disabled on ports of some of its pods, where rules knew no caller by name", outcome=outcome,
-        )  # fmt: skip
-    if rules == entry.rules:
-        return True
-    entry.stood, entry.spec, entry.because = entry.spec, {**entry.spec, "rules": rules}, []
-    if rules or not refuses or entry.document is None:
-        return True
-    out.remove(entry.document, "it refused callers by name, and mTLS is disabled: no caller had a name")
-    out.adds_nothing("under DISABLE no caller had a name, so it refused nobody", entry.src)
-    return False
 
 
 def _idle(ir: IR, out: Output, options: Options, gates: set[str]) -> None:
@@ -407,8 +381,17 @@ class _Writer(Writing):
             return
         literal = entry.spec == self.out.bundle.documents[entry.document].value.get("spec")  # no alias of the trust domain in it
         if entry.action in REFUSE:
+            inert_alone = literal and entry.action == "DENY" and all(inert(rule) or not deep(rule) for rule in entry.rules)
+            everybody = {id(one) for one in selected(self.ir, self.options, entry)} <= {id(one) for one in entry.members}
+            if everybody and not entry.entrances and not inert_alone:
+                gates = self.principals(entry)
+                rules = [widened(rule) for rule in entry.rules]
+                self._hold(entry, [sparing(rule, gates, anybody=True) for rule in rules] if gates else rules)
+                if gates:
+                    self.say_unshown(entry)
+                return
             self._close(entry)
-            if literal and entry.action == "DENY" and all(inert(rule) or not deep(rule) for rule in entry.rules):
+            if inert_alone:
                 spared = self._sparing(entry)
                 if spared == entry.rules:
                     self.out.imply("holds for gateways as before; ztunnel takes from it what asks for no HTTP", entry.src)
@@ -467,8 +450,13 @@ class _Writer(Writing):
 
     def _close(self, entry: Entry) -> None:
         """A deny of the root namespace in each namespace where no waypoint holds it: it refuses more there, and nowhere else."""
-        for home in sorted({workload.ref.namespace for workload in entry.members} - {service.ref.namespace for service in entry.services}):
+        own = {workload.ref.namespace for workload in entry.members}
+        others = {one.ref.namespace for one in selected(self.ir, self.options, entry)} | {ref.namespace for ref in entry.entrances}
+        unseen = {name for name, home in self.ir.world.namespaces.items() if home.meshed is not None and home.meshed.value} - others
+        for home in sorted((own | unseen) - {service.ref.namespace for service in entry.services} - {self.options.root_namespace}):
             self.put(entry, entry.ref.name, self._closed(entry), home, instead=False)
+        if unseen - own:
+            self.say_unshown(entry)
 
     @staticmethod
     def _closed(entry: Entry) -> dict[str, Any]:
@@ -487,6 +475,10 @@ class _Writer(Writing):
         self.for_gateways(entry)
         kept = [rule for rule in entry.rules if not deep(rule)]
         rules = beside_shown.held(self, entry, kept) if entry.action == "ALLOW" else [widened(rule) for rule in entry.rules]
+        self._hold(entry, rules, [entry.src_of(rule) for rule in kept] if entry.action == "ALLOW" else ())
+
+    def _hold(self, entry: Entry, rules: list[dict[str, Any]], of_rules: Sequence[Src] = ()) -> None:
+        """The rules for ztunnel in the place of the policy; whoever else decides refuses there."""
         src = entry.src
         obj = entry.obj if entry.obj is not None else self.out.change(entry.document, rank=41) if entry.document is not None else None
         if obj is None:
@@ -498,4 +490,4 @@ class _Writer(Writing):
         for path in [path for path in obj.sources if path[:2] == ("spec", "rules") and len(path) > 2]:
             del obj.sources[path]
         if rules:
-            say_spec(obj, {"rules": rules}, src, [entry.src_of(rule) for rule in kept] if entry.action == "ALLOW" else ())
+            say_spec(obj, {"rules": rules}, src, of_rules)

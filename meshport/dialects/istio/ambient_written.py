@@ -147,6 +147,14 @@ class Writing:
                 feature="authorization.rule", object=entry.named, workload="pods that the input does not show", ports="ports",
             )  # fmt: skip
 
+    def say_unshown(self, entry: Entry) -> None:
+        """Say that a deny refuses more at pods that the bundle may not show."""
+        found = self.finding(
+            "MP244", entry, entry.members, object=entry.named, severity="info",
+            reason="no waypoint stands before pods that the input does not show", outcome=outcome_of(entry),
+        )  # fmt: skip
+        found.affects = self.unshown(entry)
+
     def deny_unseen(self, entry: Entry) -> None:
         """What ztunnel can hold of a deny, for pods that the bundle does not show and that an ALLOW opens which hangs on no Service: that one stays as it is."""
         root = self.options.root_namespace
@@ -169,21 +177,30 @@ class Writing:
 
     def unshown(self, entry: Entry) -> tuple[Affected, ...]:
         """The pods of a policy that the bundle may not show."""
-        home = "" if entry.ref.namespace == self.options.root_namespace else entry.ref.namespace
-        pods = PodSet(home, Selector.of(labels_of(entry.spec)))
-        return () if home and self.ir.world.shows(pods) else (subjects.unseen(pods),)
+        return unshown(self.ir, self.options, entry)
 
     def _explains(self, members: Iterable[Workload]) -> frozenset[tuple[str, str]]:
-        found = set()
-        members = list(members)
-        known = [own for workload in members if (own := self.access.get(id(workload))) is not None]
-        every = ports_of(known, self.ir.world)  # one policy for all of them names the ports of each
-        for workload in members:
-            numbers: set[int | None] = {None, *self.ports, *every}
-            for service in self.ir.world.services_of(workload):  # also those that only others of its pods have
-                numbers |= {number for known, _ in targets(service, self.ir.world).values() for number in known}
-            found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
-        return frozenset(found)
+        return explained(self.ir, list(members), self.access, self.ports)
+
+
+def unshown(ir: IR, options: Options, entry: Entry) -> tuple[Affected, ...]:
+    """The pods of a policy that the bundle may not show."""
+    home = "" if entry.ref.namespace == options.root_namespace else entry.ref.namespace
+    pods = PodSet(home, Selector.of(labels_of(entry.spec)))
+    return () if home and ir.world.shows(pods) else (subjects.unseen(pods),)
+
+
+def explained(ir: IR, members: list[Workload], access: dict[int, Effective], ports: set[int]) -> frozenset[tuple[str, str]]:
+    """Access to workloads on every port that they, their Services or policies know."""
+    found = set()
+    known = [own for workload in members if (own := access.get(id(workload))) is not None]
+    every = ports_of(known, ir.world)  # one policy for all of them names the ports of each
+    for workload in members:
+        numbers: set[int | None] = {None, *ports, *every}
+        for service in ir.world.services_of(workload):  # also those that only others of its pods have
+            numbers |= {number for reached, _ in targets(service, ir.world).values() for number in reached}
+        found |= {(subjects.access(workload.ref, port), "allow") for port in numbers}
+    return frozenset(found)
 
 
 def say_spec(obj: Obj, spec: dict[str, Any], because: Src, of_rules: Sequence[Src]) -> None:

@@ -8,16 +8,17 @@ that were refused. The rules are rewritten so that they say what they came to.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from meshport.dialects.istio.rules import NAME_KEYS, NAMES
 from meshport.dialects.istio.ztunnel import negative
-from meshport.effective.access import Effective
+from meshport.ir.base import Fact
 from meshport.values.ports import is_number
 
 Rules = list[dict[str, Any]]
+Modes = Mapping[int | None, Fact[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ UNSURE = Plain(frozenset(), frozenset(), rest=True, exact=False)
 """Everywhere some callers may show none."""
 
 
-def plain(members: Iterable[Effective]) -> Plain | None:
-    """Where any of the workloads gets no identity from its callers; None where each always may."""
-    modes = [{port: mode.value == "disable" for port, mode in item.transport.items()} for item in members]
+def plain(transports: Iterable[Modes]) -> Plain | None:
+    """Where any of the pods with these modes of their ports gets no identity from its callers; None where each always may."""
+    modes = [{port: mode.value == "disable" for port, mode in transport.items()} for transport in transports]
     if not any(any(one.values()) for one in modes):
         return None
     ports = {port for one in modes for port in one if port is not None}
@@ -81,6 +82,14 @@ def rewritten(rules: Rules, where: Plain, *, deny: bool) -> Rules:
             kept = _limited(named, where, plain=False)
             out += [kept] if kept is not None else []
     return out
+
+
+def knows_names(rules: Rules, *, deny: bool) -> bool:
+    """Whether rules would let in more, or refuse fewer, for a caller's name than where nobody shows one."""
+    parts = list(map(_by_name, rules))
+    if deny:
+        return any(open_ is not None and _without_names(open_) != open_ for _, open_ in parts)
+    return any(named is not None for named, _ in parts)
 
 
 def _open(rule: dict[str, Any], where: Plain, *, deny: bool) -> Rules:
