@@ -49,9 +49,11 @@ def together(pieces: list[Piece]) -> list[Piece]:
 
 
 def _named_plainly(who: Identities) -> Identities:
-    """Callers that come to everybody but some, or to the world, as that."""
+    """Callers that come to everybody but some, to the world, or to the cluster, as that."""
     if who.include is None:
-        return Identities(frozenset((WORLD,))) if CLUSTER in who.exclude and WORLD not in who.exclude else who
+        if CLUSTER in who.exclude:
+            return who if WORLD in who.exclude else Identities(frozenset((WORLD,)))
+        return Identities(frozenset((CLUSTER,)), who.exclude - {WORLD}) if WORLD in who.exclude else who
     return Identities(None, who.exclude) if who.include >= {CLUSTER, WORLD} else who
 
 

@@ -273,3 +273,17 @@ def test_a_port_that_only_a_monitor_of_the_source_names_is_one_of_the_others_onc
     """The monitor scrapes proxies of the source mesh, and goes with them: what reached 15090 reaches it as it reaches any other port."""
     result = converted(SCRAPED, "istio", target)
     assert (defects(result), [item["name"] for item in result.removals if item["kind"] == "ServiceMonitor"]) == ([], ["envoy-stats"])
+
+
+def test_anyone_but_the_world_is_the_cluster() -> None:
+    """What both halves admit beside a deny of the world was read back as other callers than were meant."""
+    rules = (
+        'ingress: [{fromEntities: [cluster], toPorts: [{ports: [{port: "7000"}]}]}], ingressDeny: [{fromEntities: [world], toPorts: [{ports: [{port: "8080"}]}]}]',
+        'ingress: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: []}}]}]',
+    )
+    pods = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: cart, namespace: shop}\nspec: {template: {metadata: {labels: {app: cart}}, spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}}}"
+    policies = (
+        f"\n---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p{number}, namespace: shop}}\nspec: {{endpointSelector: {{}}, {said}}}"
+        for number, said in enumerate(rules)
+    )
+    assert defects(converted(pods + "".join(policies), "cilium", "istio")) == []

@@ -353,4 +353,5 @@ def test_of_access_verify_says_what_the_conversion_said(source: str, target: str
     assert [one for one in found.differences if one.change == "allowed"] == [
         one for one in result.verification.differences if one.change == "allowed"
     ]
-    assert bool(found.undecided) == bool(result.verification.undecided)
+    told = {finding.message for finding in result.findings}  # of what no comparison covers, which the conversion knows of
+    assert bool(found.undecided) == bool(set(result.verification.undecided) - told)
