@@ -177,10 +177,10 @@ def said_by_endpoints(outside: Outside, out: Output) -> None:
         elif port.target is not None:
             out.ignore("the port of the endpoints is the same", port.target)
     if outside.inside is not None:
-        if outside.inside.value:
-            out.lost(Fact("MESH_INTERNAL", outside.inside.src, outside.inside.feature), document=outside.document, affects=place)
-        else:
-            out.ignore("outside the mesh is the default", outside.inside)
+        word = "MESH_INTERNAL" if outside.inside.value else "MESH_EXTERNAL"
+        said = out.lost(Fact(word, outside.inside.src, outside.inside.feature), document=outside.document, affects=place)
+        if said is not None and not outside.inside.value:  # which is so where nothing says it
+            said.effect = "none"
     out.ignore("a port's name decides nothing where its protocol is said", outside.inert)
 
 

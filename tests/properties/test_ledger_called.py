@@ -186,16 +186,36 @@ def test_the_name_of_rules_for_connections_is_that_of_their_route() -> None:
     assert line(before, 3, "metadata.name").disposition == "translated"
 
 
-def test_names_order_what_may_leave() -> None:
+def test_what_may_leave_is_listed_by_what_it_is() -> None:
     entry = "{{hosts: [{host}], ports: [{{number: 443, name: tls, protocol: TLS}}], resolution: DNS}}"
     closed = istio("Sidecar", "default", "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}").replace("security", "networking")
     one, two = (istio("ServiceEntry", name, entry.format(host=f"{name}.test")) for name in ("bank", "post"))
-    alone, both = (converted(MESHED + pods() + service() + closed + rest, "cilium") for rest in (one, one + two))
-    assert line(alone, 4, "metadata.name").disposition == "irrelevant"
-    assert line(both, 4, "metadata.name").disposition == "translated"
-    assert output(converted((MESHED + pods() + service() + closed + one + two).replace("name: bank,", "name: zzz,"), "cilium")) != output(
-        both
+    text = MESHED + pods() + service() + closed + one + two
+    both = converted(text, "cilium")
+    assert line(both, 4, "metadata.name").disposition == "irrelevant"
+    assert output(converted(text.replace("name: bank,", "name: zzz,"), "cilium")) == output(both)
+
+
+def test_where_a_rule_for_all_to_see_stands_decides_nothing() -> None:
+    seen = istio(
+        "VirtualService",
+        "web",
+        "{hosts: [web.shop.svc.cluster.local], exportTo: ['*'], http: [{timeout: 1s, route: [{destination: {host: web.shop.svc.cluster.local}}]}]}",
     )
+    text = MESHED + pods() + service() + seen.replace("security", "networking")
+    before = converted(text, "linkerd")
+    assert line(before, 3, "metadata.namespace").disposition == "irrelevant"
+    moved = text.replace("namespace: shop}\nspec: {hosts", "namespace: other}\nspec: {hosts")
+    assert moved != text
+    after = converted(moved, "linkerd")
+    assert output(after) == output(before)
+
+
+def test_the_place_of_a_host_is_told_whatever_it_is() -> None:
+    entry = istio("ServiceEntry", "bank", "{hosts: [bank.test], ports: [{number: 443, name: tls, protocol: TLS}], location: MESH_EXTERNAL}")
+    found = converted(MESHED + pods() + service() + entry.replace("security", "networking"), "linkerd")
+    assert (line(found, 3, "spec.location").disposition, line(found, 3, "spec.location").codes) == ("dropped", ["MP753"])
+    assert all(finding.effect == "none" for finding in found.findings if "a location (MESH_EXTERNAL)" in finding.message)
 
 
 EGRESS = linkerd("EgressNetwork", "out", "{trafficPolicy: Deny}", "linkerd-egress")

@@ -7,6 +7,7 @@ One egress rule closes the whole direction, and names are known only from DNS an
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -233,12 +234,11 @@ def _write(namespace: str, rule: EgressDefault, ir: IR, out: Output, options: Op
     found: list[dict[str, Any]] = [DNS, {"toEntities": ["cluster"]}]
     for entry in found:
         _add(obj, entry, because)
-    for outside in outsides(ir):
-        _opening(obj, namespace, rule, outside, ir, out, options)
+    openings = [opening for outside in outsides(ir) for opening in _openings(obj, namespace, rule, outside, ir, out, options)]
+    for entry, told in sorted(openings, key=lambda opening: str(opening[0])):  # by what they open, and not by names of objects
+        _add(obj, entry, *told)
     listed = {outside.document for outside in ir.outside} & set(obj.origins)
-    if len(listed) > 1:
-        out.decide("what may leave is listed in the order of the names", *(out.called(number) for number in listed))
-    elif not any(outside.exports for outside in outsides(ir)) and not any(other.visible for other in ir.egress_defaults):
+    if not any(outside.exports for outside in outsides(ir)) and not any(other.visible for other in ir.egress_defaults):
         out.ignore(ANYWHERE, *(out.called(number, "namespace") for number in listed))
     for entry in OTHER_PROTOCOLS:
         _add(obj, entry, because)
@@ -340,8 +340,10 @@ def _without_strangers(selector: dict[str, Any], namespace: str, rule: EgressDef
     return []
 
 
-def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options) -> None:
-    """Rules for one destination: by name, by address, or for a port of any address outside."""
+def _openings(
+    obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir: IR, out: Output, options: Options
+) -> Iterator[tuple[dict[str, Any], tuple[Any, ...]]]:
+    """Rules with what they are because of, for one destination: by name, by address, or for a port of any address outside."""
     apart = options.on_loss != "looser" and egress.at_some_addresses(ir, outside)
     if outside.conditions or outside.problem or apart or not outside.shown_to(namespace):
         return  # what asks for more is named once, by `_unsaid`
@@ -356,12 +358,12 @@ def _opening(obj: Obj, namespace: str, rule: EgressDefault, outside: Outside, ir
         named, plain = [*named, *plain], []
     if hosts and named:
         entries = [_fqdn(host, outside, namespace, ir, out, options) for host in hosts]
-        _add(obj, {"toFQDNs": entries, "toPorts": _ports(named)}, *hosts, *_spoken(named), told)
+        yield {"toFQDNs": entries, "toPorts": _ports(named)}, (*hosts, *_spoken(named), told)
     if outside.addresses and plain and (hosts or not outside.hosts):
         cidrs = [egress.network(item.value) for item in outside.addresses]
-        _add(obj, {"toCIDR": cidrs, "toPorts": _ports(plain)}, *outside.addresses, *_spoken(plain), told)
+        yield {"toCIDR": cidrs, "toPorts": _ports(plain)}, (*outside.addresses, *_spoken(plain), told)
     elif plain and (hosts or not outside.hosts):
-        _add(obj, {"toEntities": ["world"], "toPorts": _ports(plain)}, *_spoken(plain), told)
+        yield {"toEntities": ["world"], "toPorts": _ports(plain)}, (*_spoken(plain), told)
     if hosts or not outside.hosts:
         obj.add_origin(outside.document)
 

@@ -142,7 +142,9 @@ def lift_rules(bound: Bound, numbers: list[int], options: Options, ir: IR, ambie
             subset = replace(base, subset=name.value, src=name.src | item.at("labels").src)
             ir.service_policies.extend([subset] if not item.at("trafficPolicy") else _policies(subset, item.at("trafficPolicy")))
         known.add(namespace, full, ref, subsets)
-        alone = "." in host.value and service is not None and not fronted and not subsets and not base.exports
+        alone = (
+            "." in host.value and service is not None and not fronted and not subsets and all(fact.value == "*" for fact in base.exports)
+        )
         homes.append((full, root.at("metadata", "namespace").src if alone else NOWHERE))
     for full, home in homes:
         if home and sum(covers(pattern, full) for pattern, _ in homes) == 1:  # the only one, by which every client goes

@@ -72,7 +72,7 @@ def _anywhere(found: list[ServiceRoutes], bound: Bound, ir: IR, ambient: frozens
         home = Cursor.root(bound, routes.document).at("metadata", "namespace").src
         elsewhere = replace(routes, ref=Fact(routes.ref.value, routes.ref.src - home, routes.ref.feature))
         placed = (
-            bool(gather(elsewhere) & home or routes.exports)
+            bool(gather(elsewhere) & home or any(fact.value != "*" for fact in routes.exports))
             or len(owners[routes.host.value]) > 1  # of several the first by namespace and name goes before
             or routes.at_gateways  # whose routes stand in the namespace of their object
             or routes.service is None  # a delegate, or a host outside: its routes stand beside the clients
