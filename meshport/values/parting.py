@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from meshport.values import charset, spelling
 from meshport.values.charset import Charset
 from meshport.values.dfa import Dfa, canonical
+from meshport.values.problems import LanguageTooLarge
 from meshport.values.spelling import One, Seq, Writer
 
 
@@ -58,6 +59,7 @@ def parted(automaton: Dfa, writer: Writer, most: int, longest: int) -> list[str]
         return []
     moves = _moves(automaton)
     left = [_Part((), 0, frozenset(state for state, final in enumerate(automaton.accepting) if final))]
+    tries = iter(range(2 * most))  # what takes more of them comes to more expressions than anybody wants
     found: list[str] = []
     for _ in range(2 * most):
         if not left or len(found) > most:
@@ -75,7 +77,10 @@ def parted(automaton: Dfa, writer: Writer, most: int, longest: int) -> list[str]
         elif part.start is None:
             return None
         elif part.start in moves.after(part.start):
-            left = [*_by_segment(moves, part, part.start, writer, longest), *left]
+            try:
+                left = [*_by_segment(moves, part, part.start, writer, longest, tries), *left]
+            except LanguageTooLarge:
+                return None
         else:
             left = [*_by_first(moves, part, part.start), *left]
     return None if left or len(found) > most else found
@@ -107,17 +112,17 @@ def _by_first(moves: _Moves, part: _Part, start: int) -> list[_Part]:
     return [*_nothing(part, start), *steps]
 
 
-def _by_segment(moves: _Moves, part: _Part, start: int, writer: Writer, longest: int) -> list[_Part]:
+def _by_segment(moves: _Moves, part: _Part, start: int, writer: Writer, longest: int, tries: Iterator[int]) -> list[_Part]:
     """The part by what follows the last slash in it: what is in front of that seldom depends on it."""
     slash = moves.pieces.index(charset.of("/"))
     plain = _Moves([[*row[:slash], -1, *row[slash + 1 :]] for row in moves.rows], moves.pieces)
     out = [
         replace(part, start=None, tail=spelling.cat(said, part.tail))
-        for said in _together(_segments(plain, start, part.accepting, writer, longest // 3), writer, longest // 2)
+        for said in _together(_segments(plain, start, part.accepting, writer, longest // 3, tries), writer, longest // 2)
     ]
     for begun in sorted({row[slash] for row in moves.rows if row[slash] >= 0} & moves.after(start)):
         before = moves.before(slash, frozenset((begun,)))
-        ends = _together(_segments(plain, begun, part.accepting, writer, longest // 3), writer, longest // 2)
+        ends = _together(_segments(plain, begun, part.accepting, writer, longest // 3, tries), writer, longest // 2)
         out += [replace(part, accepting=before, tail=spelling.cat(moves.chars([slash]), said, part.tail)) for said in ends]
     return out
 
@@ -134,8 +139,10 @@ def _together(found: list[Seq], writer: Writer, longest: int) -> list[Seq]:
     return out
 
 
-def _segments(moves: _Moves, start: int, accepting: frozenset[int], writer: Writer, longest: int) -> list[Seq]:
-    """Segments as expressions that are not long, told apart by their last characters."""
+def _segments(moves: _Moves, start: int, accepting: frozenset[int], writer: Writer, longest: int, tries: Iterator[int]) -> list[Seq]:
+    """Segments as expressions that are not long, told apart by their last characters. Raises LanguageTooLarge after so many tries."""
+    if next(tries, None) is None:
+        raise LanguageTooLarge("too many kinds of segments")
     within = moves.within(start, accepting)
     if not within.accepting:
         return []
@@ -147,5 +154,5 @@ def _segments(moves: _Moves, start: int, accepting: frozenset[int], writer: Writ
         places.setdefault(moves.before(place, accepting), []).append(place)
     found: list[Seq] = [()] if start in accepting else []
     for before, chars in places.items():
-        found += [spelling.cat(said, moves.chars(chars)) for said in _segments(moves, start, before, writer, longest)] if before else []
+        found += [spelling.cat(said, moves.chars(chars)) for said in _segments(moves, start, before, writer, longest, tries)] if before else []
     return found

@@ -82,6 +82,13 @@ def test_the_hosts_of_a_domain_are_said_with_the_usual_ports() -> None:
     assert said.witness["host"].endswith(".example.com:0") and result.verification.verdict == "narrowed"
 
 
+def test_below_hosts_of_a_domain_the_part_that_istio_has_no_form_for_is_named() -> None:
+    """The hosts could be said with the usual ports; what stands in the way is the header."""
+    _, result = converted('hostnames: ["*.example.com"]', ', headers: [{name: x-team, type: RegularExpression, value: "bl[a-m]+"}]')
+    (left,) = [finding for finding in result.findings if finding.code == "MP201"]
+    assert "x-team" in left.message and "hosts" not in left.message
+
+
 def test_a_named_host_is_said_with_every_port() -> None:
     rules, result = converted(hosts="hostnames: [users.example.com]")
     assert rules[0]["to"][0]["operation"]["hosts"] == ["users.example.com", "users.example.com:*"]

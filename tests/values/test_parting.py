@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from meshport.values import spelling
+from meshport.values.dfa import Dfa
 from meshport.values.language import BARE_PATHS, Language, union
 from meshport.values.paths import DOT_FREE, RAW, raw_allow, raw_allows
 
@@ -40,3 +42,17 @@ def test_without_escapes_fewer_expressions_take_all_paths_but_those_with_a_perce
 
 def test_what_needs_more_expressions_than_may_be_is_not_said() -> None:
     assert raw_allows(~SUFFIX(".php"), LIMIT, 2) is None
+
+
+def test_paths_with_too_many_kinds_of_segments_are_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    solve = spelling.solve
+
+    def counted(automaton: Dfa, limit: int) -> spelling.Seq | None:
+        asked.append(limit)
+        return solve(automaton, limit)
+
+    monkeypatch.setattr(spelling, "solve", counted)
+    endings = union(*map(SUFFIX, (".html", "/items", "/users", "/a/b")))
+    assert raw_allows(~union(endings, PREFIX("/api/"), PREFIX("/orders/")), LIMIT, 32, escapes=False) is None
+    assert len(asked) < 100, len(asked)

@@ -58,7 +58,7 @@ def port_rules(ir: IR, out: Output, options: Options, draft: Draft, port: int, p
         except (Unsayable, ValueError) as error:
             left_out(out, draft, port, policy, rule, document, str(error))
             continue
-        if any(unsaid(piece) and _fewer_hosts(piece, port) is None for piece in pieces):
+        if any(_beyond_saying(piece, port) for piece in pieces):
             plain, dotted = with_dots(rule, http=http, port=port)
             if plain and not any(unsaid(piece) for piece in plain):
                 pieces = [*plain]
@@ -81,14 +81,14 @@ def say(
     except (Unsaid, Unsayable, ValueError) as error:
         left_out(out, draft, port, policy, rule, document, str(error))
         return
-    if options.on_loss == "looser" and (why := unsaid(piece)) and _fewer_hosts(piece, port) is None:
-        said(out, "MP218", draft, port, policy, rule, document, why, "approximated", effect="widens", severity="error")
+    if options.on_loss == "looser" and _beyond_saying(piece, port):
+        said(out, "MP218", draft, port, policy, rule, document, unsaid(piece), "approximated", effect="widens", severity="error")
         piece = relaxed(piece, unsaid)
     try:
         operation, when = operations(piece, port)
     except (Unsaid, Unsayable, ValueError) as error:
-        fewer = _fewer_hosts(piece, port)
-        if fewer is not None:
+        fewer = _of_usual_ports(piece, port)
+        if fewer is not None and not unsaid(fewer):
             asked = rule.condition(HOST)
             out.gather(
                 (document, str(policy.ref.value)), "MP172", asked.sources if asked is not None else NOWHERE, document=document,
@@ -97,7 +97,7 @@ def say(
             )  # fmt: skip
             say(out, options, draft, port, policy, rule, document, fewer, base)
             return
-        left_out(out, draft, port, policy, rule, document, str(error))
+        left_out(out, draft, port, policy, rule, document, unsaid(fewer) if fewer is not None else str(error))
         return
     if not peers:
         return
@@ -109,16 +109,23 @@ def say(
     draft.rules.append(Written([entry for entry in peers if entry], operation, when, piece.src | base | server))
 
 
-def _fewer_hosts(piece: Piece, port: int | None) -> Piece | None:
-    """The piece for hosts of a domain that name no port, or a usual one; None where it can be said no better so."""
+def _beyond_saying(piece: Piece, port: int | None) -> bool:
+    """Whether a piece cannot be said, nor for the hosts that name no port, or a usual one."""
+    if not unsaid(piece):
+        return False
+    fewer = _of_usual_ports(piece, port)
+    return fewer is None or bool(unsaid(fewer))
+
+
+def _of_usual_ports(piece: Piece, port: int | None) -> Piece | None:
+    """The piece for hosts of a domain that name no port, or a usual one; None where it holds no domain."""
     if piece.host is None or port is None:
         return None
     try:
         hosts = without_ports(piece.host, sorted({80, 443, port}))
-        fewer = replace(piece, host=hosts) if hosts is not None else None
-        return fewer if fewer is not None and operations(fewer, port) else None
-    except (Unsaid, LanguageTooLarge):
+    except LanguageTooLarge:
         return None
+    return replace(piece, host=hosts) if hosts is not None else None
 
 
 def wanted_name(policies: Collection[Policy]) -> Fact[str]:
