@@ -26,6 +26,8 @@ MOST = 24
 """Requests that are tried out of one set before it is called undecided."""
 _OUTSIDE = "203.0.113.7"  # documentation's own block (RFC 5737): nobody's cluster
 _INSIDE = "10.9.8.7"
+_NAMELESS = Language.prefix(".")
+"""Hosts that are a domain without a name in it: nobody sends `.example.com`, though `*.example.com` takes it."""
 _USUAL = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -82,7 +84,7 @@ def http_members(piece: Piece) -> dict[str, Any]:
     query = [(name, _value(value.inside)) for name, value in piece.query.by_name if value.inside is not None]
     found["path"] = path + ("?" + "&".join(f"{name}={text}" for name, text in query) if query else "")
     if piece.host is not None:
-        found["host"] = _value(piece.host) or "a"
+        found["host"] = _value(piece.host - _NAMELESS) or _value(piece.host) or "a"
     headers = {
         name: _value(value.inside - value.outside if value.outside is not None else value.inside)
         for name, value in piece.headers.by_name

@@ -154,5 +154,6 @@ def _segments(moves: _Moves, start: int, accepting: frozenset[int], writer: Writ
         places.setdefault(moves.before(place, accepting), []).append(place)
     found: list[Seq] = [()] if start in accepting else []
     for before, chars in places.items():
-        found += [spelling.cat(said, moves.chars(chars)) for said in _segments(moves, start, before, writer, longest, tries)] if before else []
+        if before:
+            found += [spelling.cat(said, moves.chars(chars)) for said in _segments(moves, start, before, writer, longest, tries)]
     return found
