@@ -166,11 +166,12 @@ spec: {selector: {matchLabels: {app: api}}, action: DENY, rules: [{to: [{operati
     assert not [one for one in result.manifests if one.object["kind"] in ("HTTPRoute", "AuthorizationPolicy")]
 
 
+@pytest.mark.parametrize("target", ["istio", "cilium"])
 @pytest.mark.parametrize(("name", "said"), [("web", [("info", "narrows")]), ("http-web", [])])
-def test_bytes_that_a_server_let_in_beside_its_routes_are_said_to_be_refused(name: str, said: list[tuple[str, str]]) -> None:
+def test_bytes_that_a_server_let_in_beside_its_routes_are_said_to_be_refused(name: str, said: list[tuple[str, str]], target: str) -> None:
     source = LINKERD.replace("HTTP/2", "unknown").replace(
         "group: gateway.networking.k8s.io, kind: HTTPRoute", "group: policy.linkerd.io, kind: Server"
     )
     home = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: {linkerd.io/inject: enabled}}\n"
-    _, result = converted([home, POD % (("api",) * 4), SERVICE % name, source], "linkerd", "istio")
+    _, result = converted([home, POD % (("api",) * 4), SERVICE % name, source], "linkerd", target)
     assert [(item.severity, item.effect) for item in result.findings if item.code == "MP300"] == said

@@ -241,8 +241,13 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         if context.raw and any(rule.condition(PATH) is not None for rule in policy.rules):
             said = {"feature": "authorization.operation.paths"}
             context.note("MP288", policy.document, port, NOWHERE, said, policy=f"{policy.kind} {policy.ref.value}")
+        spoken = policy.protocol.value if policy.protocol is not None else ""
+        if context.raw and not spoken and not protocol and any(rule.needs_http and not rule.http for rule in policy.rules):
+            context.note(
+                "MP300", policy.document, port, NOWHERE, {"feature": "server.protocol"}, policy=f"{policy.kind} {policy.ref.value}"
+            )
         if policy.protocol is not None:
-            protocol, protocol_src = policy.protocol.value, policy.protocol.src
+            protocol, protocol_src = spoken, policy.protocol.src
     http = protocols.is_http(protocol)
     strict = first.mode(port).value == "strict"
     disabled = first.mode(port).value == "disable"
