@@ -16,6 +16,7 @@ from meshport.ir.base import NOWHERE, Fact, Src, sources
 from meshport.ir.model import IR
 from meshport.ir.routing import ServiceRoutes
 from meshport.ir.world import Workload, World
+from meshport.mapping.owners import SIDECARS
 from meshport.mapping.table import Binding
 from meshport.values.ports import format_ports
 
@@ -58,7 +59,7 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
             continue
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=STAGE_WORKLOADS)
         strip(out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if not inherits(ir, workload, workload.meshed.value):
+        if not inherits(ir, workload, workload.meshed.value, out.target):
             enrolment.pod(obj, workload.template, workload.meshed.value, workload.meshed)
         else:
             out.imply("the namespace says the same", workload.meshed)
@@ -79,9 +80,11 @@ def lower(ir: IR, out: Output, enrolment: Enrolment) -> None:
         found.remedy = restart(enrolled, ir.world) or found.remedy
 
 
-def inherits(ir: IR, workload: Workload, meshed: bool) -> bool:
+def inherits(ir: IR, workload: Workload, meshed: bool, target: str) -> bool:
     """Whether a workload's pods are in the mesh, or out of it, by what their namespace will say; one that the bundle has no object for says nothing for
-    sure, for it may be enrolled by other hands."""
+    sure, for it may be enrolled by other hands. Pods that hold the target's proxy themselves count as in it."""
+    if not meshed and workload.proxy is not None and workload.proxy.value == SIDECARS.get(target):
+        return False
     home = ir.world.namespaces.get(workload.ref.namespace)
     return home is not None and meshed == (home.meshed is not None and home.meshed.value)
 

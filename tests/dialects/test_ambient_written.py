@@ -374,3 +374,11 @@ def test_a_rule_that_asks_for_a_name_in_when_admits_not_everybody(asked: str, sa
     rule = "{to: [{operation: {methods: [POST], ports: ['8080']}}], when: " + asked + "}"
     _, result = ambient(shop() + policy("l7", rule, SELECTOR))
     assert ("MP113" in codes(result)) is said
+
+
+def test_pods_with_a_proxy_of_their_own_that_is_none_of_the_mesh_stay_out_of_it() -> None:
+    """Istio's own Prometheus had one for its certificates; without the mark against injection the proxy would count as the mesh's."""
+    own = shop(', sidecar.istio.io/inject: "false"').replace("containers: [", "containers: [{name: istio-proxy, image: proxyv2}, ")
+    out, result = ambient(own.replace("istio-injection: enabled", "istio-injection: disabled") + STRICT)
+    assert out["Deployment", "payment"]["spec"]["template"]["metadata"]["labels"]["istio.io/dataplane-mode"] == "none"
+    assert result.verification.differences == []

@@ -102,7 +102,7 @@ def _enrol(bound: Bound, ir: IR, out: Output) -> None:
             continue
         obj = out.change(workload.document, group=f"workload {workload.ref.name}", rank=enrolment.STAGE_WORKLOADS)
         _drop(bound, out, obj, workload.document, (*workload.template, "metadata"), workload.meshed)
-        if not enrolment.inherits(ir, workload, workload.meshed.value):
+        if not enrolment.inherits(ir, workload, workload.meshed.value, out.target):
             mode = "ambient" if workload.meshed.value else "none"
             obj.set((*workload.template, "metadata", "labels", waypoints.MODE), mode, workload.meshed)
         else:
