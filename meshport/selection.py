@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from meshport.documents import Bundle, Document
     from meshport.mapping.table import Table
 
+_FOR_CLIENTS = ("VirtualService", "DestinationRule", "ServiceProfile", "TrafficSplit")
+"""What clients do with their requests: where these alone are converted, nobody is let in or refused."""
+
 
 class Selection:
     """The documents that are converted, by their number in the bundle; `every` where that is all of them."""
@@ -25,7 +28,8 @@ class Selection:
         self._wanted = [tuple(value.split("/")) for value in options.select]
         self.chosen = {number for number, document in enumerate(bundle.documents[:own]) if self._fits(document)}
         self.every = len(self.chosen) == len(bundle.documents)
-        self._homes = {home for number in self.chosen if (home := self._home(bundle.documents[number]))} | set(options.namespaces)
+        deciding = [document for number in self.chosen if (document := bundle.documents[number]).kind not in _FOR_CLIENTS]
+        self._homes = {home for document in deciding if (home := self._home(document))} | set(options.namespaces)
         self.outside = frozenset(range(len(bundle.documents))) - self.chosen
         if own:
             self._check(bundle.documents[:own])
@@ -73,7 +77,10 @@ class Selection:
             return True
         if obj.changed is not None:
             return obj.changed in self.chosen
-        return not obj.origins or obj.origins[0] in self.chosen or obj.ref.namespace in self._options.namespaces
+        if not obj.origins or obj.origins[0] in self.chosen or obj.ref.namespace in self._options.namespaces:
+            return True
+        shown = self._bundle.documents[obj.origins[0]].group in ("", "apps", "batch")  # the pods that several policies together are about
+        return shown and any(self.owns(leaf) for src in obj.sources.values() for leaf in src)
 
     def concerns(self, finding: Finding) -> bool:
         """Whether a finding is about what is converted, or about no document and no place elsewhere."""

@@ -73,3 +73,19 @@ def test_waypoints_are_said_with_the_namespace_that_they_stand_in() -> None:
     part = convert(text, "istio", "istio", data_plane="ambient", namespaces=["shop"])
     assert [item.affects[0].namespace for item in said(part, "MP114")] == ["shop"]
     assert "ops" not in {item["metadata"].get("namespace") for item in written(part, "Gateway").values()}
+
+
+def test_a_deny_that_is_selected_alone_is_written_and_a_route_says_nothing_of_who_is_admitted() -> None:
+    """What several policies come to is written for the pods; a route that is converted by itself refuses nobody, whatever policies stand beside it."""
+    deny = policy(
+        "{selector: {matchLabels: {app: backup}}, action: DENY, rules: [{from: [{source: {notNamespaces: [shop]}}]}]}", "backup", "ops"
+    )
+    text = cluster(policy("{}", "nobody", "shop"), deny) + (
+        "---\n{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: users, namespace: shop}, "
+        "spec: {hosts: [users], http: [{timeout: 3s, route: [{destination: {host: users}}]}]}}\n"
+    )
+    alone = convert(text, "istio", "linkerd", select=["AuthorizationPolicy/ops/backup"])
+    assert list(written(alone, "Server")) == ["backup-8080"] and alone.verification.verdict != "widened"
+    route = convert(text, "istio", "linkerd", select=["VirtualService/shop/users"])
+    assert [item.object["kind"] for item in route.manifests] == ["HTTPRoute"]
+    assert route.verification.verdict == "equivalent" and not [item for item in route.findings if item.effect == "narrows"]
