@@ -43,7 +43,8 @@ def run(
 ) -> None:
     """Follow one request: who is asked, which rule decides, where it goes, with which timeout and retries. Each step says where that stands.
 
-    The verdict is the first line: allowed, denied, answered 404, answered by the caller's own proxy, or that it cannot be told.
+    The verdict is the first line: allowed, denied, answered 404, answered by the caller's own proxy, or that it cannot be told. A Service or port that is not
+    there is a wrong call.
     """
     from meshport.cli import common
 
@@ -52,6 +53,7 @@ def run(
     given = common.paths_or_stdin(paths)
 
     from meshport import conversion, tracing
+    from meshport.errors import UsageError
 
     table = common.table(mappings)
     bundle = conversion.merged(common.read(given), common.read_context(context, given))
@@ -59,6 +61,8 @@ def run(
         bundle, request, table, source, port_name=_port_name(destination), source_version=source_version,
         default_namespace=default_namespace, trust_domain=trust_domain,
     )  # fmt: skip
+    if found.verdict == "undecided" and found.steps and found.steps[-1].what.startswith(("which Service", "which port")):
+        raise UsageError(f"--to {destination}: {found.steps[-1].outcome}")
     if form == "json":
         common.emit(common.as_json(found.as_dict()))
         return
