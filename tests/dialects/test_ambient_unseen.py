@@ -114,3 +114,16 @@ metadata: {name: no-web, namespace: shop}
 spec: {action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]}
 """
     assert not let_in(PLATFORM.split("---")[0].replace(", istio.io/use-waypoint: gate", "") + "---" + quiet, "istio")
+
+
+def test_pods_before_which_no_service_stands_stay_closed_by_the_policy_that_admits_the_waypoint_alone() -> None:
+    """At the shown pods others took its place; it left, and opened the rest of the namespace."""
+    bundle = documents(PLATFORM.replace("TARGET", "8080") + "---" + ONLY_BY_WAYPOINT + "---" + PODS)
+    result = meshport.convert(meshport.load_objects(bundle), source="istio", target="istio", data_plane="sidecar")
+    after = afterwards(bundle, result) + documents(PODS.replace("pay", "ghost"))
+    source = {"namespace": "shop", "service_account": "web", "meshed": True, "ip": "10.1.0.7", "labels": {"app": "web"}}
+    asked = {"source": source, "protocol": "http", "method": "GET", "path": "/", "host": "pay", "headers": {}}
+    verdicts = [
+        DECIDE["istio"](after, {**asked, "destination": {"namespace": "shop", "workload": name, "port": 8080}}) for name in ("pay", "ghost")
+    ]
+    assert verdicts == ["allow", "deny"] and accounted(result) == []

@@ -17,6 +17,7 @@ from meshport.dialects.istio.callers import Callers, account_of, evading
 from meshport.dialects.istio.waypoints import Waypoints, is_gateway, subject_of, takes, targets
 from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.remainder import remainder
+from meshport.effective.subjects import ANY_POD
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Policy, Rule
 from meshport.ir.base import Fact, PodSet, Ref, Src
 from meshport.ir.model import IR, Loss
@@ -142,7 +143,9 @@ def _say(policy: Policy, rules: list[Rule], beside: list[Policy], lost: list[Ref
     named = tuple(fact for fact in asked if id(fact) not in kept)
     gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
     with_them = (Fact(None, gone, "authorization.rule"),) if gone else ()
-    ir.losses.append(Loss("MP170", (*named, *with_them), policy.document, {}, tuple(lost)))
+    pods = [PodSet(home, policy.subject.value.selector) for home in sorted({ref.namespace for ref in lost})]
+    unshown = [Ref(one.namespace, ANY_POD if one.selector.everything else str(one.selector)) for one in pods if not ir.world.shows(one)]
+    ir.losses.append(Loss("MP170", (*named, *with_them), policy.document, {}, (*lost, *unshown)))
 
 
 def _sources(items: Iterable[Rule | Fact[Any]]) -> Src:

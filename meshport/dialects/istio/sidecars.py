@@ -410,7 +410,8 @@ class _Policies:
         rules = reworded.rules(whole or [], policy.rules, said)
         self._beside(item, {pods: held for pods, held in by_pods.items() if held})
         members = [workload for workload in self.ir.world.selected(own) if self.ir.world.meshed(workload) is not False]
-        if not rules and members and all(workload.ref in closed for workload in members):
+        shown = bool(own.namespace) and self.ir.world.shows(own)  # else it goes on closing the others
+        if not rules and members and shown and all(workload.ref in closed for workload in members):
             self.out.remove(number, "it admitted the waypoint, which is gone; other policies close these pods")
             self.out.imply("what comes through the waypoint is what the policies of the pods say", src)
         elif not rules and policy.action.value != "allow":
