@@ -157,7 +157,7 @@ def _says(halves: list[Half], mixed: bool) -> str:
         counted += f", {len(half.undecided)} not comparable" if half.undecided else ""
         words.append(f"{half.workloads} workload{'s' if half.workloads != 1 else ''} as {half.mesh} reads them: {half.verdict}{counted}")
     where = "; requests between the two halves are plaintext without identity, and not part of it" if mixed else ""
-    return f"Computed offline against the source: {'; '.join(words)}{where}."
+    return f"{'; '.join(words)}{where}."
 
 
 def _half(result: Result, state: Bundle, mesh: str, own: set[str] | None, workloads: int, read: Read) -> Half:

@@ -121,7 +121,7 @@ def _step(step: Step, plan: Plan) -> Iterator[str]:
             yield f"  {_plain('; '.join(shown))}{more}"
         yield ""
     if step.state is not None:
-        yield f"The cluster after this step: {_plain(step.state.says)}"
+        yield f"The cluster after this step, computed and compared with the source: {_plain(step.state.says)}"
         for half in step.state.halves:
             for text in [*half.differences, *(f"not comparable: {text}" for text in half.undecided)]:
                 yield f"- {half.mesh}: {_plain(text)}"
@@ -200,7 +200,7 @@ def lines(plan: Plan, *, paint: Paint, quiet: bool = False, verbose: bool = Fals
             edges = some([f"{edge.source} to {_end(edge)}" for edge in window.edges])
             yield f"     weaker: {window.what} on {edges}, {_until(window)}"
         if step.state is not None:
-            yield f"     {step.state.says}"
+            yield f"     after it, computed: {step.state.says}"
 
 
 def _end(edge: WeakEdge) -> str:
