@@ -77,7 +77,7 @@ def once(findings: list[Finding]) -> list[Finding]:
 
 _EXACT = {
     "MP013": {"MP098"}, "MP015": {"MP012", "MP013", "MP021", "MP022", "MP071"}, "MP082": {"MP022"}, "MP315": {"MP013"},
-    "MP097": {"MP072"}, "MP098": {"MP072"}, "MP099": {"MP072"},
+    "MP097": {"MP013", "MP072"}, "MP098": {"MP072"}, "MP099": {"MP072"},
 }  # fmt: skip
 """Of codes those that say the same mistake at the same place more exactly."""
 

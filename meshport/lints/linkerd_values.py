@@ -31,7 +31,8 @@ def review(review: Review, known: Inventory) -> None:
             _identities(review, manifest, holder[1])
     for manifest in review.of("Service", "HTTPRoute", "GRPCRoute", "EgressNetwork"):
         _retries(review, manifest)
-        _breaker(review, manifest)
+        if manifest.kind in ("Service", "EgressNetwork"):  # nobody reads it elsewhere
+            _breaker(review, manifest)
     for pod in known.world.workloads:
         _skipped(review, review.manifests[pod.document], (*pod.template, "metadata", "annotations"))
     for manifest in review.of("Namespace"):

@@ -115,6 +115,14 @@ spec: {selector: {app: users}, ports: [{port: 80}]}
 """
     assert "runs without a breaker" in only("MP098", text, "linkerd").message
     assert none("MP098", text.replace("2m", "2s"), "linkerd")
+    misspelt = text.replace("accrual: consecutive,", "accrual: consecutiv,")
+    assert only("MP013", misspelt, "linkerd") and none("MP097", misspelt, "linkerd")  # one finding for one mistake
+    route = "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: users, namespace: shop, annotations: {balancer.linkerd.io/failure-accrual-consecutive-max-failures: x}}, spec: {rules: []}}"
+    assert (
+        "not on a HTTPRoute" in only("MP097", route, "linkerd").message
+        and none("MP098", route, "linkerd")
+        and none("MP099", route, "linkerd")
+    )
 
 
 def test_ports_of_the_proxy_are_no_ports_of_a_container() -> None:
