@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from meshport.compare.either import regardless
+from meshport.compare.either import ANY, regardless
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.effective import subjects
@@ -244,8 +244,8 @@ def _but_for_all(pieces: list[Piece]) -> list[Piece]:
 
 
 def _by_value(piece: Piece) -> list[Piece]:
-    """The piece once for each value that its headers may have, so that it does not show whether rules list them or each names one."""
-    found = [piece]
+    """The piece once for each value that its headers may have, and for each host, so that it does not show whether rules list them or each names one."""
+    found = _by_host(piece)
     for name, value in piece.headers.by_name:
         forms = value.inside.as_patterns(TEXT) if value.inside is not None and value.outside is None else None
         if forms and 1 < len(forms) <= MOST_VALUES:
@@ -256,25 +256,37 @@ def _by_value(piece: Piece) -> list[Piece]:
     return found
 
 
+def _by_host(piece: Piece) -> list[Piece]:
+    """The piece once for each host, with and without a port."""
+    forms = piece.host.as_patterns(TEXT) if piece.host is not None else None
+    hosts: dict[str, list[Language]] = {}
+    for kind, text in forms or ():
+        hosts.setdefault(text.removesuffix(":") if kind in ("exact", "prefix") else f"{kind} {text}", []).append(
+            language_of(Pattern(kind, text))
+        )
+    if not 1 < len(hosts) <= MOST_VALUES:
+        return [piece]
+    return [replace(piece, host=union(*languages)) for languages in hosts.values()]
+
+
 def _put_together(table: dict[str, Row]) -> None:
-    """Adds what the rows of one peer say together: with a header and without it is whether or not, on the paths that both have."""
+    """Adds what the rows of one peer say together: with a header and without it is whether or not, on the paths that both have; and so for all hosts."""
     peers: dict[str, list[Row]] = {}
     for key, row in table.items():
         peers.setdefault(key.partition("\0")[0], []).append(row)
     for peer, rows in peers.items():
-        names = {(False, name) for row in rows for name, _ in row.demands.headers.by_name}
-        names |= {(True, name) for row in rows for name, _ in row.demands.query.by_name}
-        for query, name in sorted(names) if 1 < len(rows) <= MOST_TOGETHER else ():
+        names = {("headers", name) for row in rows for name, _ in row.demands.headers.by_name}
+        names |= {("query", name) for row in rows for name, _ in row.demands.query.by_name}
+        names |= {("host", "") for row in rows if row.demands.host is not None}
+        for part, name in sorted(names) if 1 < len(rows) <= MOST_TOGETHER else ():
             alike: dict[str, list[tuple[Value, Row, Piece]]] = {}
             for row in rows:
-                values = dict((row.demands.query if query else row.demands.headers).by_name)
-                if name not in values:
-                    continue
-                rest = Values(tuple((key, value) for key, value in values.items() if key != name))
-                demands = replace(row.demands, query=rest) if query else replace(row.demands, headers=rest)
-                alike.setdefault(_extra(demands), []).append((values[name], row, demands))
+                found = _apart(row.demands, part, name)
+                if found is not None:
+                    alike.setdefault(_extra(found[1]), []).append((found[0], row, found[1]))
+            every = Value(Language.any()) if part == "host" else ANY
             for extra, group in alike.items():
-                paths = regardless((value, row.paths) for value, row, _ in group) if len(group) > 1 else {}
+                paths = regardless(((value, row.paths) for value, row, _ in group), every) if len(group) > 1 else {}
                 if not paths:
                     continue
                 _, first, demands = group[0]
@@ -285,6 +297,17 @@ def _put_together(table: dict[str, Row]) -> None:
                 known = table[key].paths
                 for method, language in paths.items():
                     known[method] = _joined([language, known[method]]) if method in known else language
+
+
+def _apart(demands: Piece, part: str, name: str) -> tuple[Value, Piece] | None:
+    """What a row demands of a header, a query parameter or the host, and its other demands; None where it demands nothing of that."""
+    if part == "host":
+        return (Value(demands.host), replace(demands, host=None)) if demands.host is not None else None
+    values = dict((demands.query if part == "query" else demands.headers).by_name)
+    if name not in values:
+        return None
+    rest = Values(tuple((key, value) for key, value in values.items() if key != name))
+    return values[name], replace(demands, query=rest) if part == "query" else replace(demands, headers=rest)
 
 
 def _added(row: Row, broader: list[Row], seen: dict[Language, Language]) -> dict[str, Language | None]:

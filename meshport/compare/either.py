@@ -11,11 +11,14 @@ Paths = dict[str, Language | None]
 """Paths by method; None is every path."""
 MOST_CELLS = 64
 """Parts of a header's values beyond which nothing is put together."""
+ANY = Value()
 
 
-def regardless(rows: Iterable[tuple[Value, Paths]]) -> Paths:
-    """What rows under demands on one header say of every request, whatever the header: by method the paths that are had with each value and without one."""
-    cells: list[tuple[Value, Paths]] = [(Value(), {})]
+def regardless(rows: Iterable[tuple[Value, Paths]], every: Value = ANY) -> Paths:
+    """What rows under demands on one header say of every request, whatever the header: by method the paths that are had with each value and without one.
+
+    `every` is what else than any value or none it may be: a host is always there."""
+    cells: list[tuple[Value, Paths]] = [(every, {})]
     for value, paths in rows:
         after: list[tuple[Value, Paths]] = []
         for cell, had in cells:

@@ -7,6 +7,7 @@ own route ranks above it for certain: by host, by path (a full path before PathP
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,9 @@ HARD = 8  # cuts that one counts for where the paths are too many for one expres
 LONGEST_REGEX = 1024  # HTTPRoute's own limit for a path value
 MOST_REGEXES = 32  # for the paths of one set of requests
 RULES, MATCHES = 16, 8
+MOST_HOSTS = 16  # HTTPRoute's own limit for hostnames
+_HOSTNAME = re.compile(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_WITHOUT_PORT = Language.regex("[^:]*")
 
 
 class TooMany(ValueError):
@@ -215,6 +219,8 @@ def _without(one: Piece, other: Piece, both: Piece) -> list[Piece]:
     out = []
     if other.path is not None and one.path is not None:
         out.append(replace(one, path=one.path - other.path, patterns=None))
+    if other.host is not None and one.host is not None:
+        out.append(replace(one, host=one.host - other.host))
     if not other.methods.every:
         out.append(replace(one, methods=one.methods.meet(other.methods.complement())))
     out += [replace(one, headers=values) for values in _outside(one.headers, other.headers)]
@@ -237,10 +243,11 @@ def _outside(mine: Values, its: Values) -> list[Values]:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One entry of `matches`, with the facts that it says."""
+    """One entry of `matches`, with the facts that it says; on a route for these hosts, or for every host."""
 
     value: dict[str, Any]
     src: frozenset[int]
+    hosts: tuple[str, ...] = ()
 
 
 class NoMatch(ValueError):
@@ -254,7 +261,8 @@ def matches(request: Piece, *, refused: bool = False, escapes: bool = True) -> l
     """
     if request.literals:
         raise NoMatch(request.conditions())
-    if request.host is not None:
+    hosts = () if request.host is None else hostnames(request.host)
+    if request.host is not None and not hosts:
         raise NoMatch("a demand on the host with its port, where a route's hostnames take every port")
     headers = [_value("header", name, value) for name, value in request.headers.by_name]
     queries = [_value("query parameter", name, value) for name, value in request.query.by_name]
@@ -276,8 +284,22 @@ def matches(request: Piece, *, refused: bool = False, escapes: bool = True) -> l
                 value["queryParams"] = queries
             if not value:
                 value["path"] = {"type": "PathPrefix", "value": "/"}
-            found.append(Match(value, request.src if src <= request.src else src | request.src))
+            found.append(Match(value, request.src if src <= request.src else src | request.src, hosts))
     return found
+
+
+def hostnames(language: Language) -> tuple[str, ...]:
+    """The names of a language of hosts that takes each with whatever port and without one, as a route's `hostnames` do; () where it is no such language."""
+    found: list[str] = []
+    rest = language & _WITHOUT_PORT
+    while not rest.is_empty():
+        name = rest.witness()
+        if name is None or len(found) == MOST_HOSTS or not _HOSTNAME.fullmatch(name):
+            return ()
+        found.append(name)
+        rest = rest - Language.exact(name)
+    with_ports = union(*(Language.exact(name) | Language.prefix(f"{name}:") for name in found))
+    return tuple(sorted(found)) if found and with_ports.same(language) else ()
 
 
 def _value(what: str, name: str, value: Value) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class Told:
 def _told(flat: list[Peered]) -> Told | str:
     """The routes of all grants together; or why there are no such routes."""
     refused = {number: one.refused for number, one in enumerate(flat)}
+    if any(piece.host is not None for pieces in refused.values() for piece in pieces):
+        return _OVERLAP  # in capitals a host would get past the route that refuses
     try:
         found = refusing(routesets.partition((number, piece) for number, one in enumerate(flat) for piece in one.pieces), refused)
         # What a refusal passes over gets through by a worse route; what a grant passes over meets no route that admits more.
@@ -133,8 +135,8 @@ def _once(matches: list[routesets.Match], *, by_text: bool = False) -> list[rout
     """Each match once, because of all that ask for it: in their order or, where that is the order of the names of policies that refuse, the shortest first."""
     out: dict[str, routesets.Match] = {}
     for match in matches:
-        key = json.dumps(match.value, sort_keys=True)
-        out[key] = routesets.Match(match.value, out[key].src | match.src) if key in out else match
+        key = json.dumps([match.value, *match.hosts], sort_keys=True)
+        out[key] = replace(match, src=out[key].src | match.src) if key in out else match
     return [out[key] for key in sorted(out, key=lambda key: (len(key), key))] if by_text else list(out.values())
 
 
@@ -178,9 +180,12 @@ def _route(
     label = name(server.name, *dict.fromkeys(_short_name(one) for one in grants) or ("denied",))
     peers = list({one.who: one for one in grants}.values())
     size = routesets.RULES * routesets.MATCHES
-    for start in range(0, len(matches), size):
-        part = matches[start : start + size]
-        ref = _free(out, options, Ref(server.namespace, name(label, str(start // size + 1) if start else "")))
+    by_hosts: dict[tuple[str, ...], list[routesets.Match]] = {}
+    for match in matches:
+        by_hosts.setdefault(match.hosts, []).append(match)
+    parts = [found[start : start + size] for found in by_hosts.values() for start in range(0, len(found), size)]
+    for number, part in enumerate(parts, start=1):
+        ref = _free(out, options, Ref(server.namespace, name(label, str(number) if number > 1 else "")))
         src = because | frozenset(leaf for match in part for leaf in match.src)
         _write_route(out, options, ref, server, part, owner if not grants else grants[0].grant.document, group, src)
         for position, one in enumerate(peers):
@@ -211,6 +216,8 @@ def _write_route(
 ) -> Obj:
     obj = out.object(route_api(options.target_version), "HTTPRoute", ref, owner=owner, group=group, rank=rank, because=because)
     obj.set(("spec", "parentRefs", 0), {"group": "policy.linkerd.io", "kind": "Server", "name": server.name}, because)
+    for position, host in enumerate(matches[0].hosts):  # all are for the same
+        obj.set(("spec", "hostnames", position), host, matches[0].src or because)
     for position, match in enumerate(matches):
         rule, entry = divmod(position, routesets.MATCHES)
         obj.set(("spec", "rules", rule, "matches", entry), match.value, match.src or because)
@@ -356,7 +363,7 @@ def _before_the_rest(written: dict[frozenset[int], list[routesets.Match]]) -> di
     if len(tied) != 1 or any(_takes_all(match) for matches in written.values() for match in matches):
         return written
     root = next(match for match in written[tied[0]] if _ties_at_root(match))
-    alike = (match.value for matches in written.values() for match in matches if _takes_root(match))
+    alike = (match.value for matches in written.values() for match in matches if _takes_root(match) and not match.hosts)
     taken = {value.get("method") for value in alike if not value.keys() & {"headers", "queryParams"}}
     path = {"type": "Exact", "value": "/"}
     more = [routesets.Match({"method": method, "path": path}, root.src) for method in METHODS if method not in taken]
@@ -365,14 +372,14 @@ def _before_the_rest(written: dict[frozenset[int], list[routesets.Match]]) -> di
 
 def _ties_at_root(match: routesets.Match) -> bool:
     """Whether a match ties with PathPrefix / for the path / : then which one wins is a matter of age."""
-    return not match.value.keys() & {"method", "headers", "queryParams"} and _takes_root(match)
+    return not match.hosts and not match.value.keys() & {"method", "headers", "queryParams"} and _takes_root(match)
 
 
 def _takes_all(match: routesets.Match) -> bool:
     """Whether a match is PathPrefix / itself."""
     path = match.value.get("path")
     prefix = path is None or (path["type"] == "PathPrefix" and path["value"] == "/")
-    return prefix and not match.value.keys() & {"method", "headers", "queryParams"}
+    return prefix and not match.hosts and not match.value.keys() & {"method", "headers", "queryParams"}
 
 
 def _takes_root(match: routesets.Match) -> bool:

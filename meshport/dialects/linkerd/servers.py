@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshport.dialects.linkerd import routesets
 from meshport.dialects.linkerd.authentication import POLICY, Peers, free, references
 from meshport.dialects.linkerd.grants import Context, Grant, PortPlan, Routed
 from meshport.dialects.linkerd.ports import DEFAULT_OPAQUE
@@ -229,6 +230,18 @@ def explain(context: Context, plans: list[PortPlan], wanted: list[PortPlan]) -> 
             explains=context.explains(item.port, "allow"), feature="authorization.operation.paths",
             listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in context.region.members)},
         )  # fmt: skip
+    for item in wanted:
+        if any(
+            one.piece.host is not None and routesets.hostnames(one.piece.host)
+            for grant in item.grants
+            if not grant.scrapes
+            for one in grant.routed
+        ):
+            context.out.gather(
+                item.grants[0].document, "MP155", document=item.grants[0].document, affects=context.affects(item.port),
+                explains=context.explains(item.port, "allow"), feature="authorization.operation.hosts",
+                listed={"port": (item.port,), "workloads": (str(member.workload.ref) for member in context.region.members)},
+            )  # fmt: skip
 
 
 def _pathwise(routed: Routed) -> bool:
