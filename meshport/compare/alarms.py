@@ -15,7 +15,23 @@ PROBES = ("MP204", "MP205", "MP234")
 """Findings of paths that are open for the kubelet's probes, each with a request for its path as its witness."""
 ELSEWHERE = ("authorization.scrape",)
 """Features of requests that are sent elsewhere after the move: what the port admits does not show them."""
-UNSHOWN = ("MP155", "MP179", "MP183", "MP185", "MP186", "MP187", "MP196", "MP209", "MP211", "MP229", "MP231", "MP287", "MP288", "MP298", "MP300")
+UNSHOWN = (
+    "MP155",
+    "MP179",
+    "MP183",
+    "MP185",
+    "MP186",
+    "MP187",
+    "MP196",
+    "MP209",
+    "MP211",
+    "MP229",
+    "MP231",
+    "MP287",
+    "MP288",
+    "MP298",
+    "MP300",
+)
 """Findings of what the comparison leaves out: hosts in capitals, paths with dot segments, what a mesh itself keeps open for the kubelet, what proxies hid
 from the network, callers that may have no proxy, pods outside the mesh that have the labels of others inside, what an external authorizer decides, bytes
 beside routes, and methods that a pattern takes and that HTTP does not define."""
