@@ -264,8 +264,8 @@ class Language:
 
     def to_parts(self, limit: int, most: int, within: Language) -> list[str] | None:
         """Patterns like that of `to_regex` whose union is this language of paths, the automaton taken apart; None where `most` are not enough."""
-        world = spelling.Writer(within._world)
-        return self._once(("parts", limit, most, within), lambda: parting.parted(self._dfa(within), world, most, limit))
+        found = self._once(("parts", limit, most, within), lambda: parting.parted(self._dfa(within), within._world, most, limit))
+        return None if found is None else list(found)
 
     def _spelt(self, limit: int, within: Language | None) -> str | None:
         solved = self._solved(limit, within)

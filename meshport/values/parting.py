@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from meshport.values import charset, spelling
 from meshport.values.charset import Charset
@@ -53,10 +54,13 @@ class _Part:
     tail: Seq = ()
 
 
-def parted(automaton: Dfa, writer: Writer, most: int, longest: int) -> list[str] | None:
-    """Expressions whose union is the automaton's language, none longer than `longest` characters; None where `most` are not enough."""
+@lru_cache(maxsize=256)
+def parted(automaton: Dfa, world: Charset, most: int, longest: int) -> tuple[str, ...] | None:
+    """Expressions whose union is the automaton's language, none longer than `longest` characters; None where `most` are not enough. Texts consist of the
+    characters of `world`. Rules tried without one value after another come to few automata in many ways."""
     if not automaton.accepting:  # nothing to say
-        return []
+        return ()
+    writer = Writer(world)
     moves = _moves(automaton)
     left = [_Part((), 0, frozenset(state for state, final in enumerate(automaton.accepting) if final))]
     tries = iter(range(2 * most))  # what takes more of them comes to more expressions than anybody wants
@@ -83,7 +87,7 @@ def parted(automaton: Dfa, writer: Writer, most: int, longest: int) -> list[str]
                 return None
         else:
             left = [*_by_first(moves, part, part.start), *left]
-    return None if left or len(found) > most else found
+    return None if left or len(found) > most else tuple(found)
 
 
 def _moves(automaton: Dfa) -> _Moves:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 from meshport.values import charset
 from meshport.values.charset import Charset
@@ -12,21 +13,51 @@ HARD_STATES = 120  # states left, once chains are folded, beyond which no readab
 
 
 @dataclass(frozen=True, slots=True)
-class One:
-    chars: Charset
+class _Weighed:
+    """A unit that knows how long it is, roughly and in characters, and its hash: both are asked for over and over while units grow around it."""
+
+    weight: int = field(init=False, compare=False, repr=False)
+    digest: int = field(init=False, compare=False, repr=False)
+
+    def _weigh(self, weight: int, content: object) -> None:
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "digest", hash(content))
 
 
 @dataclass(frozen=True, slots=True)
-class Many:
+class One(_Weighed):
+    chars: Charset
+
+    def __post_init__(self) -> None:
+        self._weigh(1 if charset.single(self.chars) else 4, self.chars)
+
+    def __hash__(self) -> int:
+        return self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Many(_Weighed):
     """`body` once or not (`?`), at least once (`+`), any number of times (`*`)."""
 
     body: Seq
     sign: str
 
+    def __post_init__(self) -> None:
+        self._weigh(weight(self.body) + 2, (self.body, self.sign))
+
+    def __hash__(self) -> int:
+        return self.digest
+
 
 @dataclass(frozen=True, slots=True)
-class Or:
+class Or(_Weighed):
     options: tuple[Seq, ...]
+
+    def __post_init__(self) -> None:
+        self._weigh(sum(weight(option) + 1 for option in self.options) + 3, self.options)
+
+    def __hash__(self) -> int:
+        return self.digest
 
 
 Unit = One | Many | Or
@@ -133,15 +164,7 @@ def parted(seq: Seq) -> list[Seq]:
 
 def weight(seq: Seq) -> int:
     """A rough length in characters."""
-    total = 0
-    for unit in seq:
-        if isinstance(unit, One):
-            total += 1 if charset.single(unit.chars) else 4
-        elif isinstance(unit, Many):
-            total += weight(unit.body) + 2
-        else:
-            total += sum(weight(option) + 1 for option in unit.options) + 3
-    return total
+    return sum([unit.weight for unit in seq])
 
 
 def solve(dfa: Dfa, limit: int) -> Seq | None:
@@ -238,6 +261,22 @@ def _class(chars: Charset) -> str:
     return "".join(out)
 
 
+@lru_cache(maxsize=4096)
+def _chars(world: Charset, chars: Charset) -> str:
+    only = charset.single(chars)
+    if only is not None:
+        return escaped(only)
+    missing = charset.difference(world, chars)
+    if not missing:
+        return "(?s:.)" if world == charset.ALL else "."
+    if missing == ((10, 10),):
+        return "."
+    if not chars:
+        return "[^\\x00-\\x{10FFFF}]"
+    plain, negated = f"[{_class(chars)}]", f"[^{_class(missing)}]"
+    return negated if len(negated) < len(plain) else plain
+
+
 class Writer:
     """Writes terms; `world` are the characters that texts consist of, so that a set may be written `.` or negated. No world: every
     character counts."""
@@ -246,18 +285,7 @@ class Writer:
         self.world = world
 
     def chars(self, chars: Charset) -> str:
-        only = charset.single(chars)
-        if only is not None:
-            return escaped(only)
-        missing = charset.difference(self.world, chars)
-        if not missing:
-            return "(?s:.)" if self.world == charset.ALL else "."
-        if missing == ((10, 10),):
-            return "."
-        if not chars:
-            return "[^\\x00-\\x{10FFFF}]"
-        plain, negated = f"[{_class(chars)}]", f"[^{_class(missing)}]"
-        return negated if len(negated) < len(plain) else plain
+        return _chars(self.world, chars)
 
     def seq(self, seq: Seq) -> str:
         return "".join(self.unit(unit) for unit in seq)

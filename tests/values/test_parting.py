@@ -56,3 +56,19 @@ def test_paths_with_too_many_kinds_of_segments_are_given_up_early(monkeypatch: p
     endings = union(*map(SUFFIX, (".html", "/items", "/users", "/a/b")))
     assert raw_allows(~union(endings, PREFIX("/api/"), PREFIX("/orders/")), LIMIT, 32, escapes=False) is None
     assert len(asked) < 100, len(asked)
+
+
+def test_languages_that_come_to_one_automaton_are_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules that are tried without one value after another mostly come to what was there before, put together in another way."""
+    asked: list[int] = []
+    solve = spelling.solve
+
+    def counted(automaton: Dfa, limit: int) -> spelling.Seq | None:
+        asked.append(limit)
+        return solve(automaton, limit)
+
+    monkeypatch.setattr(spelling, "solve", counted)
+    first = raw_allows(~union(SUFFIX(".aspx"), PREFIX("/old/")), LIMIT, 32, escapes=False)
+    before = len(asked)
+    assert (raw_allows(~SUFFIX(".aspx") - PREFIX("/old/"), LIMIT, 32, escapes=False), before > 0) == (first, True)
+    assert len(asked) == before
