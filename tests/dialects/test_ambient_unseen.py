@@ -127,3 +127,12 @@ def test_pods_before_which_no_service_stands_stay_closed_by_the_policy_that_admi
         DECIDE["istio"](after, {**asked, "destination": {"namespace": "shop", "workload": name, "port": 8080}}) for name in ("pay", "ghost")
     ]
     assert verdicts == ["allow", "deny"] and accounted(result) == []
+
+
+def test_a_policy_of_a_service_whose_pods_are_reached_past_the_waypoint_names_those_that_nobody_shows() -> None:
+    shown = PODS.replace("matchLabels: {app: pay}", "matchLabels: {app: pay, tier: back}")
+    result = meshport.convert(
+        meshport.load_text(PLATFORM.replace("TARGET", "8080") + "---" + shown), source="istio", target="istio", data_plane="sidecar"
+    )
+    [finding] = [one for one in result.findings if one.code == "MP239"]
+    assert [(one.namespace, one.workload) for one in finding.affects] == [("shop", "pay"), ("shop", "app=pay")]

@@ -386,7 +386,11 @@ def _unguarded(
     if _at_addresses_too(item, members, found.behind[target][0], found, ir):
         rules = tuple(replace(rule, conditions=(*rule.conditions, others)) for rule in item.policy.rules) if beside else ()
         return (*policy.rules, *rules), True
-    ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, tuple(sorted(workload.ref for workload in members))))
+    places = (
+        *sorted(workload.ref for workload in members),
+        *(past_waypoints.unshown(service.pods, ir) if service.pods is not None else ()),
+    )
+    ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, places))
     if not beside:
         return policy.rules, False
     gated = [one for one in members if any(read.policy.action.value == "allow" for read, _ in doors.gates.get(one.ref, ()))]
@@ -427,8 +431,8 @@ def _evaded(item: Read, target: Ref, hung: set[Ref], found: Waypoints, ir: IR, d
     open_ones = tuple(
         sorted(workload.ref for workload in members if workload.ref not in doors.closed or _met(item.policy, doors.direct[workload.ref]))
     )
-    if open_ones:
-        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}, open_ones))
+    if open_ones and service.pods is not None:
+        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}, (*open_ones, *past_waypoints.unshown(service.pods, ir))))
     own = {number for known, _ in targets(service, ir.world).values() for number in known}
     others: set[Ref] = set()
     led: set[Ref] = set()

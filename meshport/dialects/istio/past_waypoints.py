@@ -143,9 +143,15 @@ def _say(policy: Policy, rules: list[Rule], beside: list[Policy], lost: list[Ref
     named = tuple(fact for fact in asked if id(fact) not in kept)
     gone = _sources(policy.rules) - _sources([*rules, *(rule for one in beside for rule in one.rules)]) - _sources(named)
     with_them = (Fact(None, gone, "authorization.rule"),) if gone else ()
-    pods = [PodSet(home, policy.subject.value.selector) for home in sorted({ref.namespace for ref in lost})]
-    unshown = [Ref(one.namespace, ANY_POD if one.selector.everything else str(one.selector)) for one in pods if not ir.world.shows(one)]
-    ir.losses.append(Loss("MP170", (*named, *with_them), policy.document, {}, (*lost, *unshown)))
+    others = [PodSet(home, policy.subject.value.selector) for home in sorted({ref.namespace for ref in lost})]
+    ir.losses.append(
+        Loss("MP170", (*named, *with_them), policy.document, {}, (*lost, *(ref for pods in others for ref in unshown(pods, ir))))
+    )
+
+
+def unshown(pods: PodSet, ir: IR) -> tuple[Ref, ...]:
+    """Pods that the bundle may not show, as a loss names them."""
+    return () if ir.world.shows(pods) else (Ref(pods.namespace, ANY_POD if pods.selector.everything else str(pods.selector)),)
 
 
 def _sources(items: Iterable[Rule | Fact[Any]]) -> Src:
