@@ -167,6 +167,7 @@ def weight(seq: Seq) -> int:
     return sum([unit.weight for unit in seq])
 
 
+@lru_cache(maxsize=512)
 def solve(dfa: Dfa, limit: int) -> Seq | None:
     """The automaton as an expression, by eliminating its states, the cheapest first; None where it would grow far beyond `limit`
     characters."""
