@@ -328,6 +328,17 @@ def test_addresses_of_the_whole_cluster_and_beyond_are_every_pod_and_those_beyon
     assert "MP284" not in codes(result) and not [one for one in result.verification.differences if one.change in ("allowed", "denied")]
 
 
+def test_callers_less_an_account_and_an_address_are_the_other_pods_and_the_other_addresses() -> None:
+    """Nobody beyond the cluster shows the account, and no pod has the address."""
+    source = {"notServiceAccounts": ["shop/batch"], "notIpBlocks": ["203.0.113.9/32"]}
+    result = convert(ISTIO + policy(json.dumps({"selector": {"matchLabels": {"app": "users"}}, "rules": [{"from": [{"source": source}]}]})))
+    others, entities, beyond = policies(result)["users"]["ingress"]
+    assert others["fromEndpoints"][1]["matchExpressions"] == [{"key": ACCOUNT, "operator": "NotIn", "values": ["batch"]}]
+    assert "world" not in entities["fromEntities"] and "host" in entities["fromEntities"]
+    assert beyond["fromCIDRSet"] == [{"cidr": "0.0.0.0/0", "except": ["203.0.113.9/32"]}, {"cidr": "::/0"}]
+    assert not {"MP201", "MP284", "MP900"} & set(codes(result))
+
+
 def test_a_deny_by_address_and_request_leaves_the_cluster_whole() -> None:
     deny = {"from": [{"source": {"ipBlocks": ["203.0.113.0/24"]}}], "to": [{"operation": {"paths": ["/admin"], "methods": ["POST"]}}]}
     result = convert(ISTIO + policy(json.dumps({"action": "DENY", "selector": {"matchLabels": {"app": "users"}}, "rules": [deny]})))

@@ -12,7 +12,7 @@ from typing import Any
 
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.subjects import NAMING
-from meshport.effective.identities import INGRESS, WORLD, glob_accepts, label
+from meshport.effective.identities import CLUSTER, INGRESS, WORLD, glob_accepts, label
 from meshport.effective.networks import disjoint
 from meshport.effective.pieces import Piece
 from meshport.ir.authorization import Entity
@@ -36,6 +36,7 @@ class Callers:
     networks: list[dict[str, Any]] = field(default_factory=list)
     listed: str = ""  # what was said by naming the accounts that the bundle knows
     but: str = ""  # what was said as every pod but some, and as what is no pod
+    inside: bool = False  # whether that is of the callers in the cluster alone: who of those outside is admitted, their addresses say
     beside: bool = False  # whether pods outside the mesh may have the labels of those
     meshed: bool = False  # whether "any mesh identity" was said by the namespaces that the bundle shows
     foreign: tuple[Any, ...] = ()  # identities of another trust domain
@@ -165,7 +166,9 @@ def callers(piece: Piece, known: Known) -> Callers:
     who = piece.who
     if networks is not None:
         outside = who.include == frozenset((WORLD,))  # whom a CIDR takes: never a pod
-        if (who.include is None or outside) and not who.exclude:
+        # An identity of this cluster that is kept out is a pod's: nobody outside shows it.
+        mine = outside and all(isinstance(item, Identity) and _local(item, known) for item in who.exclude)
+        if mine or (who.include is None and not who.exclude):
             found.networks = [{"cidr": item.cidr, **({"except": list(item.excluded)} if item.excluded else {})} for item in networks]
         own = known.options.cluster_networks
         beside = () if outside and found.networks else networks
@@ -176,10 +179,12 @@ def callers(piece: Piece, known: Known) -> Callers:
         return found
     whole: set[str] = set()
     accounts: set[Ref] = set()
-    if who.include is None and (said := but(who.exclude, known)) is not None:
-        found.but = "every caller but " + " and ".join(sorted(map(label, who.exclude)))
+    found.inside = who.include == frozenset((CLUSTER,))
+    if (who.include is None or (found.inside and who.exclude)) and (said := but(who.exclude, known)) is not None:
+        found.but = f"every caller {'in the cluster ' if found.inside else ''}but " + " and ".join(sorted(map(label, who.exclude)))
         found.beside = known.strangers(who.exclude)
-        found.endpoints, found.entities = said
+        found.endpoints, entities = said
+        found.entities = [name for name in entities if name != "world" or not found.inside]
         return found
     if who.exclude or who.include is None:
         found.listed = ("every caller" if who.include is None else " or ".join(sorted(map(label, who.include)))) + " but "

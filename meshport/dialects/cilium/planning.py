@@ -513,7 +513,7 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         spaces = ", ".join(context.known.namespaces())
         context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, namespaces=spaces)
     if who.but:
-        foreign = "world" not in who.entities  # for there may be such as were kept out
+        foreign = "world" not in who.entities and not who.inside  # for there may be such as were kept out
         nobody = {} if who.beside or foreign else {"severity": "info", "effect": "none"}
         feature = {"feature": "authorization.source.principals", **nobody}
         others = ["pods outside the mesh that carry these accounts or namespaces"] if who.beside or not foreign else []
