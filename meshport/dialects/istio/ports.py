@@ -140,19 +140,10 @@ def lower(ir: IR, out: Output, options: Options) -> None:
                 and setting.ranges.src.isdisjoint(reached)
             ):
                 unshown(ir, out, setting.subject.namespace, "opaque-ports", setting.ranges)
-            elif _decides(ir, setting):
-                out.decide("the ports are said to be opaque anyway, or the Service does not have them", setting.ranges.src - reached)
             else:
                 out.ignore("the ports are said to be opaque anyway, or no Service has them", setting.ranges.src - reached)
         elif setting.on != "service" and options.data_plane != "ambient":
             _skip(ir, out, setting)
-
-
-def _decides(ir: IR, setting: PortSetting) -> bool:
-    """Whether another list would make bytes of a port, or of none."""
-    if setting.on == "service":
-        return any(item.ports for item in ir.world.services.values() if item.document == setting.document)
-    return any(item.ports for item in ir.world.services.values() if item.ref.namespace == setting.subject.namespace)
 
 
 def _told_already(ir: IR, setting: PortSetting) -> bool:
