@@ -424,7 +424,7 @@ class _Writer(Writing):
             said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
             because = [entry.src, *(entry.src_of(rule) for rule in rules)]
             each = [(one.ref.name, one.own_labels) for one in entry.members if one.ref.namespace == home]
-            if home not in {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}:
+            if beside_shown.spares_gateways(self, entry, home, rules):
                 selector = {"selector": copy.deepcopy(entry.spec["selector"])} if entry.spec.get("selector") else {}
                 if parted := beside_shown.services(self, entry, home):
                     held = beside_shown.held(self, entry, rules)

@@ -126,7 +126,7 @@ class Writing:
 
     def shut(self, entry: Entry, members: list[Workload], unseen: list[PodSet]) -> None:
         """Say that the pods of a deny admit only the waypoint: members, and of the others that it selects those that the bundle does not show."""
-        beside = {gateway.ref.namespace for gateway in entry.gateways} | {ref.namespace for ref in entry.entrances}
+        beside = {ref.namespace for ref in entry.entrances}
         services = [service for pods in unseen for service in without_pods(self.ir, pods)]
         others = [subjects.unseen(pods) for pods in unseen if pods.namespace not in beside]
         others += [subjects.unseen(one.pods) for one in services if one.pods is not None and one.ref.namespace in beside]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshport.dialects import naming
 from meshport.dialects.istio import at_services
 from meshport.dialects.istio.ambient_entries import REFUSE, Entry, labels_of
 from meshport.dialects.istio.ambient_written import Writing
@@ -62,6 +63,23 @@ def _sends_to(writing: Writing, service: Service, rule: dict[str, Any]) -> bool:
     if any(isinstance(port.target, str) for port in service.ports):
         return True
     return any(speaks_of(rule, number) for numbers, _ in targets(service, writing.ir.world).values() for number in numbers)
+
+
+def spares_gateways(writing: Writing, entry: Entry, home: str, rules: list[dict[str, Any]]) -> bool:
+    """Whether one allow for all pods of a namespace closes no gateway, and opens none: where nothing else closes a gateway that a deny selects it gets an
+    allow of its own. Not beside a Gateway whose pods Istio makes, nor where another allow closes the gateway and this one has rules."""
+    gateways = [one for one in entry.gateways if one.ref.namespace == home]
+    if any(ref.namespace == home for ref in entry.entrances) or not all(one.own_labels for one in gateways):
+        return False
+    allows = [policy.subject.value for policy in writing.ir.policies if policy.action.value == "allow"] if entry.action in REFUSE else []
+    shut = [one for one in gateways if any(pods.contains(home, one.labels) for pods in allows)]
+    if shut and rules:
+        return False
+    for one in gateways if entry.action in REFUSE else ():
+        if one not in shut:
+            spec = {"selector": {"matchLabels": one.own_labels}, "action": "ALLOW", "rules": [{}]}
+            writing.put(entry, naming.name(one.ref.name, "as-before"), spec, home, instead=False)
+    return True
 
 
 def _parted(writing: Writing, entry: Entry) -> list[tuple[Service, Labels]]:
