@@ -10,7 +10,7 @@ from typing import Any
 
 from . import istio
 from .http import normalized, split_path
-from .world import Obj, Request, Service, Workload, World, annotations_of, meta, name_of, namespace_of, spec_of
+from .world import Obj, Request, Service, Workload, World, annotations_of, meta, name_of, namespace_of, spec_of, world_of
 
 _KNOWN = {"principals", "namespaces", "serviceAccounts", "ipBlocks", "ports"}
 _KEYS = {"source.ip", "source.namespace", "source.principal", "destination.ip", "destination.port"}
@@ -24,7 +24,7 @@ def ways(
     """How the request gets in: `pod` for straight to its address, `NAMESPACE/SERVICE` through that Service's waypoint; none where it is refused.
 
     A pod that ztunnel does not serve takes everything at its address."""
-    world = World(manifests)
+    world = world_of(manifests)
     if not captured(world, world.destination(request)):
         return ["pod"]
     workload, port = world.destination(request), int(request["destination"]["port"])
@@ -57,7 +57,7 @@ def by_services(
 ) -> bool:
     """Whether every way to ask for the port lets the request in: each Service in front of it, through its waypoint where the client goes through one, or
     without a Service the pod's address. Data planes that see no difference between them may let in no more than that."""
-    world = World(manifests)
+    world = world_of(manifests)
     workload, port = world.destination(request), int(request["destination"]["port"])
     found = ways(manifests, request, trust_domain=trust_domain, root_namespace=root_namespace)
     named = istio._identity(request["source"], trust_domain) is not None and captured(world, workload)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from .http import header, in_network, normalized, protocol_of, re2_full, split_path
-from .world import Obj, Request, Undecided, Workload, World, meta, namespace_of, selects
+from .world import Obj, Request, Undecided, Workload, World, meta, namespace_of, selects, world_of
 
 Verdict = Literal["allow", "deny"]
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -23,7 +23,7 @@ ENTITIES = {"all", "world", "cluster", "host", "init", "ingress", "unmanaged", "
 
 def decide(manifests: Iterable[Obj], request: Request, *, cluster: str = "default") -> Verdict:
     """Whether a pod takes the request. A caller with a namespace is a pod; one without is outside the cluster, unless it says which `entity` it is."""
-    world = World(manifests)
+    world = world_of(manifests)
     target = world.destination(request)
     rules = [rule for rule in rules_of(world) if _selects(world, rule, target, cluster)]
     judged = [rule for rule in rules if rule.spec.get("ingress") or rule.spec.get("ingressDeny")]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from . import ambient, istio
-from .world import Obj, Request, Service, Undecided, Workload, World, meta
+from .world import Obj, Request, Service, Undecided, Workload, World, meta, world_of
 
 Plane = Literal["ztunnel", "sidecar", "none"]
 _MODE, _INJECT = "istio.io/dataplane-mode", "sidecar.istio.io/inject"
@@ -34,7 +34,7 @@ def ways(
     manifests: Iterable[Obj], request: Request, caller: Plane, *, trust_domain: str = "cluster.local", root_namespace: str = "istio-system"
 ) -> dict[str, bool]:
     """Whether a request of a caller with such a proxy gets in: `pod` at the pod's address, `NAMESPACE/SERVICE` by a Service before its port."""
-    world = World(manifests)
+    world = world_of(manifests)
     pod, port = world.destination(request), int(request["destination"]["port"])
     identity = istio._identity(request["source"], trust_domain) if caller != "none" else None
     gate = ambient._named(world, pod.namespace, pod.labels, ("workload", "all")) if caller == "ztunnel" else None

@@ -24,6 +24,7 @@ from .world import (
     namespace_of,
     spec_of,
     trust_domain_of,
+    world_of,
 )
 
 GROUP = "security.istio.io"
@@ -70,7 +71,7 @@ def decide(
     tcp_ports: Collection[int] = (),
 ) -> Verdict:
     """Whether the destination's sidecar lets the request through. Raises Undecided where external authorization has the last word."""
-    world = World(manifests)
+    world = world_of(manifests)
     workload, port = world.destination(request), int(request["destination"]["port"])
     if not world.istio_injected(workload) or _bypassed(workload, port):
         return "allow"

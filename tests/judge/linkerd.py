@@ -23,6 +23,7 @@ from .world import (
     selects,
     spec_of,
     trust_domain_of,
+    world_of,
 )
 
 GROUP = "policy.linkerd.io"
@@ -46,7 +47,7 @@ def decide(
     skipped_ports: str = SKIPPED_PORTS,
 ) -> Verdict:
     """Whether the destination's proxy lets the request through; `unrouted` if it answers 404."""
-    world = World(manifests)
+    world = world_of(manifests)
     workload, port = world.destination(request), int(request["destination"]["port"])
     if not world.linkerd_injected(workload) or _bypassed(world, workload, port, request, skipped_ports):
         return "allow"

@@ -10,14 +10,14 @@ from typing import Any
 
 from . import cilium
 from .http import in_network
-from .world import Obj, Request, Workload, World, is_meshed, labels_match, meta, namespace_of, selects, spec_of
+from .world import Obj, Request, Workload, World, is_meshed, labels_match, meta, namespace_of, selects, spec_of, world_of
 
 CLOSING = ("CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy")
 
 
 def decide(manifests: Iterable[Obj], request: Request, *, meshed: bool, carried: int | None = None) -> bool:
     """Whether the connection comes through. `meshed`: whether the destination's pods are in the mesh, with port `carried` for what its peers send."""
-    world = World(manifests)
+    world = world_of(manifests)
     target, port = world.destination(request), int(request["destination"]["port"])
     hidden = meshed and is_meshed(request["source"])
     seen = carried if hidden and carried is not None else port

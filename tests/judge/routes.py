@@ -15,7 +15,7 @@ from .changes import headers_of, of_backend, of_entry, of_gateway
 from .gateway import Match, attached, best_gateway, gateway_rank, routes_of
 from .http import go_duration, header, normalized, protocol_of, query_values, re2_full, split_path
 from .outcome import Backend, Breaker, Changes, Outcome, Retries, conditions, failing, pods_of, shares
-from .world import CLUSTER_DOMAIN, Obj, Request, Service, Undecided, World, by_age, labels_match, namespace_of, spec_of
+from .world import CLUSTER_DOMAIN, Obj, Request, Service, Undecided, World, by_age, labels_match, namespace_of, spec_of, world_of
 
 GROUP = "networking.istio.io"
 _DEFAULT_ON = ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"]
@@ -32,7 +32,7 @@ def route(
     """What the client's proxy does with a request to a Service; the mesh is istio, linkerd, cilium or gateway-api."""
     if protocol_of(request) == "tcp":
         raise Undecided("routing of bytes is not judged")
-    world = World(manifests)
+    world = world_of(manifests)
     wanted = request["destination"]
     service = world.service(wanted["namespace"], wanted["service"])
     if service is None:

@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from typing import Literal
 
 from .http import header, normalized, protocol_of, split_path
-from .world import Obj, Request, World, account_of, name_of, namespace_of
+from .world import Obj, Request, account_of, name_of, namespace_of, world_of
 
 Verdict = Literal["allow", "deny"]
 
 
 def decide(manifests: Iterable[Obj], request: Request) -> Verdict:
     """Whether the pods of the destination's account take the request. Without any TrafficTarget nothing is controlled."""
-    listed = list(manifests)
+    world = world_of(manifests)
+    listed = world.objects
     targets = [obj for obj in listed if obj["kind"] == "TrafficTarget"]
-    workload = World(listed).destination(request)
+    workload = world.destination(request)
     if not targets:
         return "allow"
     where = workload.namespace, workload.service_account

@@ -188,6 +188,9 @@ class World:
             elif obj:
                 self.objects.append(obj)
 
+    def __iter__(self) -> Iterator[Obj]:
+        return iter(self.objects)
+
     def of(self, kind: str, group: str) -> list[Obj]:
         return [o for o in self.objects if o.get("kind") == kind and group_of(o) == group]
 
@@ -285,3 +288,8 @@ def is_meshed(source: Obj) -> bool:
     """Whether the caller has a proxy of the mesh; if the request is silent, whoever has a service account has."""
     meshed = source.get("meshed")
     return bool(source.get("identity") or source.get("service_account")) if meshed is None else bool(meshed)
+
+
+def world_of(manifests: Iterable[Obj]) -> World:
+    """The manifests, indexed; who asks about the same ones often indexes them once and passes the world."""
+    return manifests if isinstance(manifests, World) else World(manifests)

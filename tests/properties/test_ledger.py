@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
+from sampling import some
 
 from .changing import Changes, Leaf, Outcome, Source, leaves, outcome, sources, with_value
 
@@ -56,7 +57,7 @@ def test_what_is_lost_is_named_by_a_finding(name: str) -> None:
     assert [leaf.shown for leaf in listed if leaf.disposition in LOST and leaf.number not in named] == []
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", [*(name for name in SOURCES if " to " not in name), *some(name for name in SOURCES if " to " in name)])
 def test_another_value_does_what_the_line_says(name: str) -> None:
     source, base, listed, changes = _base(name)
     written = source.written()

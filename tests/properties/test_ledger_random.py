@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from judge import generate, generate_access, generate_cilium, generate_routes
+from sampling import ALL
 
 from .changing import Changes, Source, leaves, outcome, with_value
 from .test_ledger import BY_VALUE, fates
@@ -24,7 +25,7 @@ MAKE: dict[str, tuple[Callable[[int], list[Obj]], ...]] = {
     "gateway-api": (generate_routes.gateway,),
 }
 TARGETS = ("istio", "istio:ambient", "linkerd", "cilium", "gateway-api")
-LEAVES = 6
+LEAVES = 6 if ALL else 3
 """Leaves of a bundle that are changed."""
 ELSEWHERE = 2
 """Values of other leaves that each one is given besides."""

@@ -5,7 +5,6 @@ Where nothing above an info was said on either way, the meaning is the first one
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from judge.generate import random_istio_bundle, random_linkerd_bundle
 from judge.generate_cilium import random_cilium_bundle
+from sampling import ALL, some
 from scenarios.common import afterwards
 
 import meshport
@@ -41,7 +41,6 @@ MODELS = ("MP712", "MP340", "MP597")
 """Where the meshes are built otherwise: Linkerd judges what leaves by the names that clients give, and goes by the breaker of the Service that is called."""
 RANDOM: dict[str, Any] = {"istio": random_istio_bundle, "linkerd": random_linkerd_bundle, "cilium": random_cilium_bundle}
 SOURCES = [source for source in sources() if " to " not in source.name and source.mesh != "smi"]
-ALL = bool(os.environ.get("ROUND_TRIPS"))  # every bundle by way of every mesh: some minutes
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _of_sidecars_alone(change: meshport.Change) -> bool:
     return change.subject.startswith(("mesh membership of", "proxy of")) or change.aspect == "tls.mode"
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", some(range(5)))
 @pytest.mark.parametrize(("mesh", "other"), PAIRS, ids=[f"{a}-by-{b}" for a, b in PAIRS])
 def test_what_both_meshes_have_comes_back(mesh: str, other: str, seed: int) -> None:
     made = trip(bundle(mesh, other, seed), mesh, other)
@@ -119,7 +118,7 @@ def test_what_both_meshes_have_comes_back(mesh: str, other: str, seed: int) -> N
         assert made.verdict == "equivalent"
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", some(range(4)))
 @pytest.mark.parametrize(("mesh", "other"), GUARDED, ids=[f"{a}-by-{b}" for a, b in GUARDED])
 def test_breakers_limits_and_what_may_leave_come_back(mesh: str, other: str, seed: int) -> None:
     """Loud are ways by Cilium alone, where Envoys of nodes do what Envoys of pods did, and what the meshes are built otherwise for."""
@@ -134,7 +133,7 @@ def test_breakers_limits_and_what_may_leave_come_back(mesh: str, other: str, see
         assert made.differences == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", some(range(4)))
 @pytest.mark.parametrize(("mesh", "other"), [pair for pair in PAIRS if pair[0] in RANDOM], ids=lambda value: str(value))
 def test_random_policies_come_back_or_their_loss_is_said(mesh: str, other: str, seed: int) -> None:
     made = trip(RANDOM[mesh](seed), mesh, other)
@@ -193,7 +192,7 @@ def test_there_and_back_and_there_again(mesh: str, other: str, extra: Obj) -> No
 
 
 def _ways() -> list[tuple[Source, str]]:
-    """Each bundle by way of one mesh, each mesh in turn; with ROUND_TRIPS set, by way of all."""
+    """Each bundle by way of one mesh, each mesh in turn; with MESHPORT_TESTS=all, by way of all."""
     found = []
     for number, source in enumerate(SOURCES):
         others = [other for other in MESHES if other != source.mesh]
@@ -209,7 +208,7 @@ def test_known_bundles_come_back_or_their_loss_is_said(source: Source, other: st
     assert defects == set()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", some(range(3)))
 @pytest.mark.parametrize("mesh", MESHES[:4])
 def test_modernising_twice_is_modernising_once(mesh: str, seed: int) -> None:
     objects = bundle(mesh, "linkerd" if mesh == "istio" else "istio", seed)

@@ -14,6 +14,7 @@ import yaml
 from judge import Undecided, cilium, istio, linkerd, smi
 from judge.http import normalized
 from judge.routes import route
+from judge.world import World
 
 import meshport
 from meshport.pipeline import Result
@@ -167,11 +168,11 @@ def owners(result: Result, request: Obj) -> list[Any]:
 def verdicts(bundle: list[Obj], result: Result, requests: Iterable[Obj]) -> Iterator[tuple[Obj, bool, bool]]:
     """(request, allowed before, allowed after) for each request that the judge can decide."""
     before, after = DECIDE[result.options.source], DECIDE[result.options.target]
-    new, settings = afterwards(bundle, result), judged_with(result)
+    old, new, settings = World(bundle), World(afterwards(bundle, result)), judged_with(result)
     for request in requests:
         try:
             let_through = after(new, request, **settings) == "allow" and _by_the_network(new, result, request)
-            yield request, before(bundle, request) == "allow", let_through
+            yield request, before(old, request) == "allow", let_through
         except Undecided:
             continue
 
@@ -183,7 +184,7 @@ def outcomes(bundle: list[Obj], mesh: str, request: Obj) -> list[Any]:
     return [route(bundle, "gateway-api", request, expressions=place) for place in ("last", "early")]
 
 
-def _by_the_network(new: list[Obj], result: Result, request: Obj) -> bool:
+def _by_the_network(new: Iterable[Obj], result: Result, request: Obj) -> bool:
     """Whether network policy that was kept lets a request through: one inside the mesh comes at the proxies' port where they have one."""
     if result.options.source != "cilium" or not any(obj["kind"].startswith("Cilium") for obj in new):
         return True

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from judge import Undecided, ambient, generate
+from sampling import some
 
 import meshport
 
@@ -15,7 +16,7 @@ from .common import DECIDE, afterwards, dotted, owners
 from .test_crds import TOOL, violations
 
 
-@pytest.mark.parametrize("seed", [0, 1, 5, 10, 21, 25, 31, 39, 60, 82])
+@pytest.mark.parametrize("seed", some([0, 1, 5, 10, 21, 25, 31, 39, 60, 82]))
 @pytest.mark.parametrize("source", ["istio", "linkerd"])
 def test_random_bundles_to_ambient(source: str, seed: int) -> None:
     make = generate.random_istio_bundle if source == "istio" else generate.random_linkerd_bundle
@@ -23,7 +24,7 @@ def test_random_bundles_to_ambient(source: str, seed: int) -> None:
     assert [finding.message for finding in result.findings if finding.code in ("MP900", "MP901", "MP902", "MP904")] == []
 
 
-@pytest.mark.parametrize("seed", [2, 3, 7, 60, 67, 149, 185, 215, 253])
+@pytest.mark.parametrize("seed", some([2, 3, 7, 60, 67, 149, 185, 215, 253]))
 @pytest.mark.parametrize("source", ["istio", "linkerd"])
 def test_nobody_gets_in_by_the_waypoint_or_past_it_who_did_not_before(source: str, seed: int) -> None:
     make = generate.random_istio_bundle if source == "istio" else generate.random_linkerd_bundle

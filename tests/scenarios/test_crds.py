@@ -41,7 +41,7 @@ def violations(bundle: list[Obj], source: str, target: str, **options: Any) -> l
 CASES = sorted(path.parent for path in CORPUS.glob("*/expected-*/convert.yaml"))
 OF_OTHERS = ("flagger.app", "argoproj.io", "monitoring.coreos.com")
 """Groups of assets that ask a mesh's metrics: no schema of theirs is at hand."""
-RELEASES = {"istio": ["1.26", "1.31"], "linkerd": ["2.16", "2.20"], "cilium": ["1.16", "1.18", "1.20"], "gateway-api": ["1.3", "1.6"]}
+RELEASES = {"istio": ["1.26", "1.31"], "linkerd": ["2.16", "2.20"], "cilium": ["1.16", "1.20"], "gateway-api": ["1.3", "1.6"]}
 
 
 @lru_cache(maxsize=8)
@@ -49,7 +49,7 @@ def checker_of(target: str, release: str) -> Any:
     """The schemas of one release; those of meshes that publish none for it are the nearest that there are."""
     module = checker.__wrapped__().__class__
     if target == "cilium":
-        return module(cilium={"1.16": "1.16.0", "1.18": "1.18.2"}.get(release, release))
+        return module(cilium={"1.16": "1.16.0"}.get(release, release))
     return module(istio=release) if target == "istio" else module()
 
 

@@ -9,6 +9,7 @@ import pytest
 from judge import generate_access
 from judge.generate_access import RELEASES, wide_requests
 from judge.world import World
+from sampling import some
 
 from meshport.findings import Finding
 from meshport.pipeline import Result
@@ -18,7 +19,7 @@ from .common import DECIDE, Obj, accounted, afterwards, converted, judged_with, 
 MAKE: dict[str, Any] = {"istio": generate_access.wide_istio_bundle, "linkerd": generate_access.wide_linkerd_bundle}
 WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("istio", "istio"), ("linkerd", "linkerd")]
 ACROSS = WAYS[:2]
-SEEDS = range(14)
+SEEDS = some(range(14))
 
 
 def moved(source: str, target: str, seed: int, **options: Any) -> tuple[list[Obj], Result]:
@@ -51,13 +52,13 @@ def test_nothing_is_newly_allowed_and_every_new_denial_is_owned(source: str, tar
 @pytest.mark.parametrize(("source", "target", "least"), [("istio", "linkerd", 0.8), ("linkerd", "istio", 0.95)])
 def test_most_of_what_was_allowed_is_allowed(source: str, target: str, least: float) -> None:
     seen: Counter[tuple[bool, bool]] = Counter()
-    for seed in range(20, 32):
+    for seed in some(range(20, 32)):
         bundle, result = moved(source, target, seed, verify=False)
         seen += problems(bundle, result, wide_requests(bundle, source, seed, 40))[1]
     assert seen[True, True] >= least * (seen[True, True] + seen[True, False])
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", some(range(8)))
 @pytest.mark.parametrize(("source", "target"), ACROSS)
 def test_looser_owns_each_widening_with_a_witness(source: str, target: str, seed: int) -> None:
     bundle, result = moved(source, target, seed, on_loss="looser")
@@ -69,7 +70,7 @@ def test_looser_owns_each_widening_with_a_witness(source: str, target: str, seed
             assert any(named(finding, request) for finding in opened), request
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", some(range(8)))
 @pytest.mark.parametrize(("source", "target"), ACROSS)
 def test_stop_writes_nothing_where_something_is_lost(source: str, target: str, seed: int) -> None:
     _, result = moved(source, target, seed, on_loss="stop", verify=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from judge.generate_cilium import cilium_requests, far_cilium_bundle, far_requests, random_cilium_bundle, wide_cilium_bundle
+from sampling import some
 
 from .common import accounted, converted, problems
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", some(range(20)))
 @pytest.mark.parametrize("target", ["istio", "linkerd"])
 def test_a_random_cilium_bundle(target: str, seed: int) -> None:
     bundle = random_cilium_bundle(seed)
@@ -19,7 +20,7 @@ def test_a_random_cilium_bundle(target: str, seed: int) -> None:
     assert accounted(result) == []
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", some(range(20)))
 @pytest.mark.parametrize(("target", "release"), [("istio", "1.31"), ("linkerd", "2.17"), ("linkerd", "2.20")])
 def test_a_random_cilium_bundle_that_is_kept(target: str, release: str, seed: int) -> None:
     bundle = random_cilium_bundle(seed)
@@ -31,7 +32,7 @@ def test_a_random_cilium_bundle_that_is_kept(target: str, release: str, seed: in
     assert accounted(result) == []
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", some(range(12)))
 @pytest.mark.parametrize(("target", "keep"), [("istio", False), ("linkerd", False), ("istio", True), ("linkerd", True)])
 def test_a_random_bundle_with_what_policies_say_more_seldom(target: str, keep: bool, seed: int) -> None:
     bundle = wide_cilium_bundle(seed)
@@ -42,7 +43,7 @@ def test_a_random_bundle_with_what_policies_say_more_seldom(target: str, keep: b
     assert accounted(result) == []
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", some(range(16)))
 @pytest.mark.parametrize("target", ["istio", "linkerd"])
 def test_callers_of_whom_nobody_knows_whether_they_have_a_proxy(target: str, seed: int) -> None:
     bundle = far_cilium_bundle(seed)
@@ -53,7 +54,7 @@ def test_callers_of_whom_nobody_knows_whether_they_have_a_proxy(target: str, see
     assert accounted(result) == []
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", some(range(24)))
 def test_such_callers_onto_ambient_are_read_back_as_they_were_meant(seed: int) -> None:
     result = converted(far_cilium_bundle(seed), "cilium", "istio", data_plane="ambient")
     assert accounted(result) == []

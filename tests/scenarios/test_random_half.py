@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from judge import Undecided, half
 from judge.generate_half import half_bundle, half_requests
+from judge.world import World
+from sampling import some
 
 from .common import DECIDE, Obj, accounted, afterwards, converted, judged_with, owners, probe_paths
 
@@ -20,13 +22,13 @@ SEEDS = (1, 2, 5, 12, 15, 16, 21, 24, 27, 36, 41, 44, 49, 98, 134, 144)
 GATES = (6118, 7000, 7002, 7019, 7017, 7020, 7028, 7038, 7044, 7065, 7110, 7114, 7135)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", some(SEEDS))
 @pytest.mark.parametrize("target", TARGETS)
 def test_half_of_the_mesh_in_ambient(target: str, seed: int) -> None:
     _judge(target, half_bundle(seed))
 
 
-@pytest.mark.parametrize("seed", GATES)
+@pytest.mark.parametrize("seed", some(GATES))
 @pytest.mark.parametrize("target", TARGETS)
 def test_waypoints_of_every_kind_in_a_mesh_half_in_ambient(target: str, seed: int) -> None:
     """For Services, for addresses, for both and for nothing; some of another namespace."""
@@ -35,11 +37,11 @@ def test_waypoints_of_every_kind_in_a_mesh_half_in_ambient(target: str, seed: in
 
 def _judge(target: str, bundle: list[Obj]) -> None:
     result = converted(bundle, "istio", **TARGETS[target])
-    after, wrong = afterwards(bundle, result), []
+    stood, after, wrong = World(bundle), World(afterwards(bundle, result)), []
     seen: Counter[tuple[bool, bool]] = Counter()
     for request, caller in half_requests(bundle):
         try:
-            was, now = half.ways(bundle, request, caller), _afterwards(target, after, request, caller, judged_with(result))
+            was, now = half.ways(stood, request, caller), _afterwards(target, after, request, caller, judged_with(result))
         except Undecided:
             continue
         before = any(was.values()) if target == "ambient" else half.by_services(was)  # both ways are still there
@@ -54,7 +56,7 @@ def _judge(target: str, bundle: list[Obj]) -> None:
     assert [finding.message for finding in result.findings if finding.code in DEFECTS] == []
 
 
-def _afterwards(target: str, after: list[Obj], request: Obj, caller: half.Plane, settings: dict[str, Any]) -> bool:
+def _afterwards(target: str, after: World, request: Obj, caller: half.Plane, settings: dict[str, Any]) -> bool:
     if target == "ambient":
         return any(half.ways(after, request, "none" if caller == "none" else "ztunnel").values())
     mesh = {"sidecar": "istio"}.get(target, target)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from judge import Undecided, generate_routes
 from judge.routes import default_retries
+from sampling import some
 
 from meshport.pipeline import Result
 
@@ -75,7 +76,7 @@ def judged(bundle: list[Obj], result: Result, seed: int) -> Iterator[tuple[Obj, 
         yield request, set().union(*(differing(before[0], one, source, target) for one in after))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", some(range(6)))
 @pytest.mark.parametrize(("source", "target"), DIRECTIONS, ids=["-".join(pair) for pair in DIRECTIONS])
 def test_random_routes(source: str, target: str, seed: int) -> None:
     bundle = generate_routes.MAKE[source](seed)

