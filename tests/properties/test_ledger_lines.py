@@ -283,7 +283,7 @@ def test_a_policy_without_rules_adds_nothing_where_another_closes_its_pods(targe
     assert output(converted(world + own, target)) != output(converted(world, target))
 
 
-def test_what_ejects_beside_the_answers_is_named_where_those_eject_nobody() -> None:
+def test_what_ejects_beside_the_answers_is_written_where_those_eject_nobody() -> None:
     def rule(gateway: int) -> str:
         detection = f"{{consecutive5xxErrors: 0, consecutiveGatewayErrors: {gateway}, interval: 5s}}"
         return (
@@ -295,7 +295,8 @@ def test_what_ejects_beside_the_answers_is_named_where_those_eject_nobody() -> N
 
     place = "spec.trafficPolicy.outlierDetection"
     some, none = converted(rule(3), "cilium"), converted(rule(0), "cilium")
-    assert [line(some, 3, f"{place}.{name}").codes for name in ("consecutiveGatewayErrors", "interval")] == [["MP540"], ["MP540"]]
+    assert [line(some, 3, f"{place}.{name}").codes for name in ("consecutiveGatewayErrors", "interval")] == [["MP520"], ["MP520"]]
+    assert output(converted(rule(3).replace("5s", "6s"), "cilium")) != output(some) != output(none)
     assert line(none, 3, f"{place}.interval").disposition == "irrelevant"
     assert output(converted(rule(0).replace("5s", "6s"), "cilium")) == output(none)
 
