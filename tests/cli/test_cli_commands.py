@@ -168,6 +168,7 @@ def test_trace_follows_one_request(meshport: Run, shop: Path) -> None:
         (("--to", "shop/users:grpc"), "Service shop/users has no port of that name; it has http 80"),
         (("--to", "shop/users:81"), "--to shop/users:81: Service shop/users has no port 81; it has http 80"),
         (("--to", "shop/user:80"), "--to shop/user:80: the bundle shows none of that name; did you mean users?"),
+        (("--to", "shpo/users:80"), "--to shpo/users:80: the bundle shows nothing of the namespace shpo; did you mean shop?"),
         (("--to", "shop/api.example.com:443"), "hosts outside are not traced"),
         (("--to", "shop/users:80", "--path", "users"), "a path begins with a slash, such as /users"),
         (("--to", "shop/users:80", "--protocol", "tcp", "--path", "/users"), "are of HTTP requests"),
