@@ -62,7 +62,9 @@ def run(
     homes = {item.name if item.kind == "Namespace" else item.namespace or default_namespace for item in bundle.documents}
     if home not in homes and any(item.kind == "Service" for item in bundle.documents):
         close = get_close_matches(home, sorted(homes), 1)
-        raise UsageError(f"--to {destination}: the bundle shows nothing of the namespace {home}" + (f"; did you mean {close[0]}?" if close else ""))
+        raise UsageError(
+            f"--to {destination}: the bundle shows nothing of the namespace {home}" + (f"; did you mean {close[0]}?" if close else "")
+        )
     found = tracing.trace(
         bundle, request, table, source, port_name=_port_name(destination), source_version=source_version,
         default_namespace=default_namespace, trust_domain=trust_domain,
