@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshport.compare import access, connections, exposure, ingress, routing
+from meshport.compare import access, connections, exposure, ingress, listeners, routing
 from meshport.dialects import ratelimits
 from meshport.dialects.base import Options
 from meshport.effective.proxies import settings
@@ -45,9 +45,10 @@ def beside_access(ir: IR) -> Canonical:
 
 
 def at_gateways(old: IR, new: IR) -> tuple[Canonical, Canonical]:
-    """What both IRs say of requests and connections that come in through Gateways; port by port where rules of either ask for one."""
+    """What both IRs say of what Gateways listen for, and of requests and connections that come in through them; port by port where rules of either ask for
+    one."""
     apart = ingress.by_port(old) | ingress.by_port(new)
-    first, second = ({**ingress.canonical(ir, apart), **connections.at_gateways(ir)} for ir in (old, new))
+    first, second = ({**ingress.canonical(ir, apart), **connections.at_gateways(ir), **listeners.shared(ir)} for ir in (old, new))
     return first, second
 
 

@@ -10,16 +10,45 @@ from typing import Any
 from meshport.compare import routing
 from meshport.compare.ingress import at_gateways
 from meshport.ir.base import Ref
+from meshport.ir.listening import BYTES, LISTENERS, passes_on, places, protocol, spoken
 from meshport.ir.model import IR, Gateway, Listener
 from meshport.ir.routing import ServiceRoutes, gateway_of, ingress_subject
 
-WHAT, INGRESS, ON_PORT = "listeners of Gateway ", "ingress of Gateway ", " on port "
+WHAT, INGRESS, ON_PORT = LISTENERS, "ingress of Gateway ", " on port "
+WAYPOINT = "istio-waypoint"
 _PLACE = re.compile(r"port (?P<port>\d+) for (?P<host>.*)|(?:requests for (?P<of>.*)|connections) on port (?P<on>\d+)")
 
 
 def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     """Subjects are Gateways; what each port listens for, host by host."""
     return {f"{WHAT}{gateway.ref.value}": _of_gateway(ir, gateway) for gateway in ir.gateways if gateway.listeners}
+
+
+def shared(ir: IR) -> dict[str, dict[str, Any]]:
+    """The same in the words that an Istio Gateway and one of the Gateway API have both: what each port listens for, host by host, with the TLS that it ends or
+    passes on and the names of its certificates. Who serves it and whose routes it admits are not of both; a waypoint, which Istio alone knows for a proxy
+    inside its mesh, is no way in."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for gateway in ir.gateways:
+        for listener in gateway.listeners if not gateway.implementation.value.startswith(WAYPOINT) else ():
+            for place in places(listener):
+                found.setdefault(f"{WHAT}{gateway.ref.value}", {}).setdefault(place, set()).add(_meant(listener))
+    return {subject: {place: " and ".join(sorted(said)) for place, said in data.items()} for subject, data in found.items()}
+
+
+def _meant(listener: Listener) -> str:
+    """What a listener speaks, without the words of either dialect."""
+    named = listener.protocol.value.upper()
+    if spoken(listener) not in ("HTTPS", "TLS"):
+        return protocol(listener) if protocol(listener) != "TCP" or named in BYTES else named
+    if passes_on(listener):
+        return "TLS passed on"
+    mode = _ENDS.get(listener.tls.value.upper(), listener.tls.value) if listener.tls is not None else "ended"
+    certificates = ", ".join(sorted({fact.value for fact in listener.certificates}))
+    return f"{spoken(listener)}, TLS {mode}" + (f", certificates {certificates}" if certificates else "")
+
+
+_ENDS = {"SIMPLE": "ended", "TERMINATE": "ended"}
 
 
 def _of_gateway(ir: IR, gateway: Gateway) -> dict[str, Any]:

@@ -111,3 +111,35 @@ def test_a_port_that_no_listener_has_takes_no_route() -> None:
     text = WORLD + API.format(listeners=LISTENER, parents="{name: edge, port: 444}")
     result = meshport.convert(meshport.load_text(text), source="cilium", target="istio")
     assert "MP348" in {finding.code for finding in result.findings}
+
+
+ENDS = "{name: https, port: 443, protocol: HTTPS, hostname: web.example.com, tls: {mode: Terminate, certificateRefs: [{name: web}]}}"
+
+
+@pytest.mark.parametrize(
+    ("servers", "listeners", "places"),
+    [
+        (SERVER, ENDS, []),
+        (SERVER.replace("web.example.com", "shop/WEB.example.com"), ENDS, []),
+        (SERVER.replace("mode: SIMPLE, credentialName: web", "mode: PASSTHROUGH"), ENDS, ["443 for web.example.com"]),
+        (SERVER.replace("SIMPLE", "MUTUAL"), ENDS, ["443 for web.example.com"]),
+        (SERVER, ENDS.replace("[{name: web}]", "[{name: shop}]"), ["443 for web.example.com"]),
+        (SERVER, ENDS.replace("443", "8443"), ["443 for web.example.com", "8443 for web.example.com"]),
+        (SERVER, ENDS.replace("hostname: web", "hostname: pay"), ["443 for pay.example.com", "443 for web.example.com"]),
+        (PLAIN.replace("HTTP}", "GRPC}"), OPEN.replace(", hostname: web.example.com", ""), []),
+        (PLAIN.replace("HTTP}", "MONGO}"), "{name: http, port: 80, protocol: TCP}", []),
+        (PLAIN, "{name: http, port: 80, protocol: TCP}", ["80 for *"]),
+        (f"{SERVER}, {PLAIN}", ENDS, ["80 for *"]),
+    ],
+)
+def test_servers_of_istio_and_listeners_of_the_gateway_api(servers: str, listeners: str, places: list[str]) -> None:
+    sides = [
+        meshport.load_text(WORLD + text)
+        for text in (ISTIO.format(servers=servers), API.format(listeners=listeners, parents="{name: edge}"))
+    ]
+    found = [
+        item for item in meshport.diff(*sides, old_mesh="istio", new_mesh="cilium") if item.subject == "listeners of Gateway shop/edge"
+    ]
+    assert [item.aspect for item in found] == [f"port {place}" for place in places]
+    proof = meshport.verify(*sides, old_mesh="istio", new_mesh="cilium")
+    assert proof.undecided == [] and any("listeners" in item.subject for item in proof.differences) == bool(places)

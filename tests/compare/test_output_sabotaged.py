@@ -88,6 +88,27 @@ def test_an_egress_policy_of_cilium_that_lets_less_through_is_noticed(what: str,
     assert any("egress of shop/web" in text for text in said(monkeypatch, CLOSED, "CiliumNetworkPolicy", HARMS[what], "istio", "cilium"))
 
 
+ENTRANCE = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: [web.example.com]}
+  - {port: {number: 443, name: https, protocol: HTTPS}, hosts: [web.example.com], tls: {mode: MUTUAL, credentialName: web}}
+"""
+
+
+def test_a_listener_that_is_not_as_it_was_meant_is_noticed_and_one_that_a_finding_gives_up_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_another_port(spec: Spec) -> None:
+        spec["listeners"][0]["port"] = 8080
+
+    assert said(monkeypatch, ENTRANCE, "Gateway", lambda spec: None, "istio", "cilium") == []
+    (text,) = said(monkeypatch, ENTRANCE, "Gateway", of_another_port, "istio", "cilium")
+    assert text.startswith("listeners of Gateway shop/edge") and "port 80 for" in text and "port 8080 for" in text and "443" not in text
+
+
 def test_as_it_is_written_nothing_is_amiss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(monkeypatch, CLOSED, "CiliumNetworkPolicy", lambda spec: None, "istio", "cilium") == []
 

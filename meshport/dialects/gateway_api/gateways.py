@@ -6,12 +6,13 @@ https://gateway-api.sigs.k8s.io/reference/spec/#gateway
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.entrances import judging
 from meshport.findings import Affected
+from meshport.ir import listening
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import Gateway, Listener
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 CHECK = "gateway.tls.client-validation"
 API = "gateway.networking.k8s.io/v1"
 _ASKED = {"http": ("HTTP", "HTTPS"), "grpc": ("HTTP", "HTTPS"), "tls": ("TLS",), "tcp": ("TCP", "TLS")}
-_PROTOCOLS = {"HTTP": "HTTP", "HTTP2": "HTTP", "GRPC": "HTTP", "GRPC-WEB": "HTTP", "HTTPS": "HTTPS", "TLS": "TLS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,12 @@ def _say_closed(gateway: Gateway, asking: list[int], out: Output, *, whole: bool
     rest = "; no other is left, and the Gateway is not carried over" if whole else ""
     for number in asking:
         src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ())) | _checks(leaves)
+        port = document.value["spec"]["listeners"][number].get("port")
+        mine = [item for item in gateway.listeners if item.port.value == port and item.port.src <= src]
         out.finding(
             "MP709", src | (_spec(out, gateway.document) if whole else NOWHERE), document=gateway.document, disposition="dropped",
-            affects=(Affected(ref.namespace, ref.name),), gateway=str(ref), explains=frozenset({(ingress_subject(ref), "*")}),
-            port=document.value["spec"]["listeners"][number].get("port"),
+            affects=(Affected(ref.namespace, ref.name),), gateway=str(ref), explains=frozenset({(ingress_subject(ref), "*")}) | listening.explains(ref, mine),
+            port=port,
             reason=f"the check of client certificates, which Cilium's Gateways do not do{rest}",
         )  # fmt: skip
 
@@ -187,7 +189,8 @@ def guarded(gateway: Gateway, ir: IR, out: Output, options: Options, outcome: st
     out.finding(
         "MP345", whole, *(policy.sources for policy in alone), document=gateway.document, disposition="manual" if outcome else "dropped",
         affects=(Affected(ref.namespace, ref.name),), effect="widens" if kept else "narrows", feature="gateway.selector", gateway=str(ref),
-        explains=frozenset({(ingress_subject(ref), "*")}) if gateway.kind.startswith("gateway.networking") else frozenset(),
+        explains=(frozenset({(ingress_subject(ref), "*")}) if gateway.kind.startswith("gateway.networking") else frozenset())
+        | (frozenset() if kept else listening.explains(ref)),
         outcome=outcome or ("its entrance is open to everybody" if kept else "it is left out"),
         policies=", ".join(sorted({f"{policy.kind} {policy.ref.value}" for policy in found})),
     )  # fmt: skip
@@ -206,7 +209,7 @@ def way_out(gateway: Gateway, ir: IR, out: Output) -> bool:
     hosts = sorted({fact.value.rpartition("/")[2] for item in gateway.listeners for fact in item.hosts})
     out.finding(
         "MP369", gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document), document=gateway.document, disposition="dropped",
-        affects=(Affected(ref.namespace, ref.name),), explains=frozenset({(ingress_subject(ref), "*")}), feature="gateway.selector", gateway=str(ref),
+        affects=(Affected(ref.namespace, ref.name),), explains=frozenset({(ingress_subject(ref), "*")}) | listening.explains(ref), feature="gateway.selector", gateway=str(ref),
         hosts=", ".join(hosts) or "every host",
     )  # fmt: skip
     return True
@@ -234,7 +237,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
     seen: set[tuple[int, str, str]] = set()
     for item, host in places:
         name, hostname = _host(host.value if host is not None else "*")
-        protocol = _protocol(item)
+        protocol = listening.protocol(item)
         key = (item.port.value, "HTTP" if protocol == "HTTP" else "TLS" if protocol in ("HTTPS", "TLS") else "TCP", hostname)
         if key in seen:
             out.finding(
@@ -243,6 +246,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
                 document=gateway.document,
                 disposition="dropped",
                 affects=affects,
+                explains=listening.explains(ref, [replace(item, hosts=() if host is None else (host,))]),
                 gateway=str(ref),
                 host=hostname or "*",
             )
@@ -253,7 +257,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
         if away := _home_of_certificates(gateway, ir):
             _certificates_of(away, obj, len(entry.sections), item, gateway, out)
         redirects = item.redirect is not None and item.redirect.value
-        entry.sections.append(Section(section, hostname, redirects, item.port.value, _spoken(item)))
+        entry.sections.append(Section(section, hostname, redirects, item.port.value, listening.spoken(item)))
         if redirects:
             _redirect(obj, section, item, out, gateway)
     for item in gateway.listeners:
@@ -264,20 +268,10 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
     return entry
 
 
-def _protocol(item: Listener) -> str:
-    return _PROTOCOLS.get(item.protocol.value.upper(), "TCP")
-
-
-def _spoken(item: Listener) -> str:
-    """The protocol of its listener: what passes TLS on does not look into it."""
-    protocol = _protocol(item)
-    return "TLS" if protocol == "HTTPS" and item.tls is not None and item.tls.value == "PASSTHROUGH" else protocol
-
-
 def _places(item: Listener, gateway: Gateway, out: Output, affects: tuple[Affected, ...]) -> list[tuple[Listener, Fact[str] | None]]:
     """The listener for each of its hosts; [] where it cannot be said, after saying so."""
     ref, mode = gateway.ref.value, item.tls.value if item.tls is not None else ""
-    protocol = _protocol(item)
+    protocol = listening.protocol(item)
     reason = ""
     if mode in ("MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL", "AUTO_PASSTHROUGH"):
         reason = f"the TLS mode {mode}"
@@ -285,12 +279,12 @@ def _places(item: Listener, gateway: Gateway, out: Output, affects: tuple[Affect
         protocol == "TLS" and mode != "PASSTHROUGH" and not item.certificates
     ):
         reason = "a certificate in files"
-    elif protocol == "TCP" and item.protocol.value.upper() not in ("TCP", "MONGO", "MYSQL", "REDIS"):
+    elif protocol == "TCP" and item.protocol.value.upper() not in listening.BYTES:
         reason = f"the protocol {item.protocol.value}"
     if reason:
         src = gather(item)
         out.finding(
-            "MP709", src, document=gateway.document, disposition="dropped", affects=affects, explains=frozenset({(ingress_subject(ref), "*")}),
+            "MP709", src, document=gateway.document, disposition="dropped", affects=affects, explains=frozenset({(ingress_subject(ref), "*")}) | listening.explains(ref, [item]),
             gateway=str(ref), port=item.port.value, reason=reason,
         )  # fmt: skip
         return []
@@ -318,7 +312,7 @@ def _host(text: str) -> tuple[str, str]:
 
 
 def _section(entry: Entry, item: Listener, hostname: str) -> str:
-    wanted = naming.name(item.name.value if item.name is not None else f"{_protocol(item)}-{item.port.value}")
+    wanted = naming.name(item.name.value if item.name is not None else f"{listening.protocol(item)}-{item.port.value}")
     known = {section.name for section in entry.sections}
     if wanted in known and hostname:
         wanted = naming.name(wanted, hostname.replace("*", "any"))
@@ -327,7 +321,7 @@ def _section(entry: Entry, item: Listener, hostname: str) -> str:
 
 def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[str] | None, namespace: str, hostname: str) -> None:
     place: tuple[str | int, ...] = ("spec", "listeners", number)
-    protocol, mode = _spoken(item), item.tls.value if item.tls is not None else ""
+    protocol, mode = listening.spoken(item), item.tls.value if item.tls is not None else ""
     obj.set((*place, "name"), section, item.name, item.port)
     obj.set((*place, "port"), item.port.value, item.port)
     obj.set((*place, "protocol"), protocol, item.protocol)

@@ -18,6 +18,7 @@ from meshport.dialects.gateway_api.writing import warn
 from meshport.dialects.linkerd import profiles, resilience
 from meshport.dialects.linkerd.routes import Lowering
 from meshport.findings import Affected
+from meshport.ir import listening
 from meshport.ir.base import Ref
 from meshport.ir.routing import ServiceRoutes, gather, ingress_subject, outer_gateways
 from meshport.mapping.table import version_key
@@ -124,7 +125,9 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
             continue
         if gateway.kind == "networking.istio.io":
             src = gather(gateway.ref, gateway.implementation) | _spec(out, gateway.document)
-            out.finding("MP703", src, document=gateway.document, disposition="manual", gateway=name)
+            out.finding(
+                "MP703", src, document=gateway.document, disposition="manual", gateway=name, explains=listening.explains(gateway.ref.value)
+            )
             gateways.guarded(gateway, ir, out, options, "the ingress that takes over has to judge them")
             continue
         out.imply(
