@@ -134,6 +134,22 @@ spec:
     ]
 
 
+def test_requests_that_cilium_judged_are_judged_on_a_port_that_no_pod_declares() -> None:
+    """The Service sends there, and the rule is for a range: what was read had nobody let in there, and what was written let callers in."""
+    rule = 'toPorts: [{ports: [{port: "1", endPort: 9000, protocol: TCP}], rules: {http: [{method: POST}]}}]'
+    policy = f"""
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {{name: api, namespace: shop}}
+spec: {{endpointSelector: {{matchLabels: {{app: api}}}}, ingress: [{{fromEndpoints: [{{matchLabels: {{app: job}}}}], {rule}}}]}}
+"""
+    world = [POD % (("api",) * 4), POD % (("job",) * 4), SERVICE.replace("targetPort: web", "targetPort: 7000") % "tcp-data", policy]
+    _, result = converted(world, "cilium", "istio")
+    (service,) = (item.object for item in result.manifests if item.object["kind"] == "Service")
+    assert service["spec"]["ports"][0]["appProtocol"] == "http"
+    assert not [one for one in result.verification.differences if one.request["destination"]["port"] == 7000]
+
+
 @pytest.mark.parametrize(("name", "methods"), [("web", ["*"]), ("http-web", None)])
 def test_a_route_that_takes_every_request_lets_no_bytes_in(name: str, methods: list[str] | None) -> None:
     """A Server that detects asks routes about requests alone; Istio's rule has to ask for HTTP, unless the Service says that nothing else comes."""

@@ -86,11 +86,18 @@ def _judged(ir: IR) -> None:
         asked = [item for rule in policy.rules if rule.needs_http for item in rule.conditions if item.attribute == PORT]
         for workload in ir.world.selected(policy.subject.value) if asked else ():
             declared = {port.number: port.name.lower() for port in workload.ports if port.protocol == "TCP"}
+            sent = (
+                ir.world.target_number(workload, item)
+                for one in ir.world.services_of(workload)
+                for item in one.ports
+                if item.protocol == "TCP"
+            )
+            served = {**{number: "" for number in sent if number is not None}, **declared}  # a pod need not declare where a Service sends
             for fact in (fact for item in asked for fact in item.any_of or ()):
                 named = isinstance(fact.value, str)
                 low, high = (0, 0) if named else fact.value
                 alone = {low} if low == high and not named else set()
-                shown = {number for number, name in declared.items() if (name == fact.value if named else low <= number <= high)}
+                shown = {number for number, name in served.items() if (name == fact.value if named else low <= number <= high)}
                 for port in shown | alone:
                     workload.judged[port] = workload.judged.get(port, NOWHERE) | fact.src
 
