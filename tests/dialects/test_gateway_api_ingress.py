@@ -181,3 +181,8 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
 """
     assert convert(WORLD + own, "istio", "gateway-api").manifests == []
     assert spec(convert(WORLD + own, "istio", "gateway-api", gateway_class="envoy"), "Gateway/public")["gatewayClassName"] == "envoy"
+    handed = convert(WORLD + own, "istio", "cilium")
+    assert spec(handed, "Gateway/public")["gatewayClassName"] == "cilium"
+    (said,) = [item for item in handed.findings if item.code == "MP771"]
+    assert said.severity == "info" and said.affects[0].workload == "public"
+    assert said.message.startswith("Gateway shop/public was of the class istio and is of cilium")

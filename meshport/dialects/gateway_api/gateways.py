@@ -97,6 +97,9 @@ def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool
         return False
     obj = out.change(gateway.document, group=f"gateway {gateway.ref.value.name}", rank=60)
     obj.set(("spec", "gatewayClassName"), options.gateway_class, gateway.implementation)
+    ref, was = gateway.ref.value, gateway.implementation
+    affects = (Affected(ref.namespace, ref.name),)
+    out.finding("MP771", document=gateway.document, affects=affects, gateway=str(ref), value=was.value, name=options.gateway_class)
     if asking:
         leaves = document.leaves["spec"]
         obj.drop(("spec", "listeners"), NOWHERE)
