@@ -186,3 +186,27 @@ spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTT
     (said,) = [item for item in handed.findings if item.code == "MP771"]
     assert said.severity == "info" and said.affects[0].workload == "public"
     assert said.message.startswith("Gateway shop/public was of the class istio and is of cilium")
+
+
+def test_of_two_gateways_of_one_name_each_keeps_its_listeners_and_its_routes() -> None:
+    both = """---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 8080, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a, namespace: shop}
+spec: {hosts: [a.example.com], gateways: [front], http: [{route: [{destination: {host: web, port: {number: 80}}}]}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: shop}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 80, protocol: HTTP, hostname: b.example.com}]}
+"""
+    result = convert(WORLD + both, "istio", "cilium")
+    ports = {name: [item["port"] for item in spec(result, f"Gateway/{name}")["listeners"]] for name in ("front", "front-2")}
+    assert ports == {"front": [80], "front-2": [8080]}
+    assert spec(result, "HTTPRoute/a")["parentRefs"] == [{"name": "front-2"}]
+    assert {item.code for item in result.findings} & {"MP348", "MP772", "MP900"} == {"MP772"}

@@ -46,9 +46,12 @@ def admits(listener: Cursor) -> Admits:
 
 def settle(ir: IR) -> None:
     """Take the Gateways away from routes that none of their listeners admits; a Gateway that the input does not show admits what names it."""
-    known = {item.ref.value: item for item in ir.gateways}
+    own = {item.ref.value: item for item in ir.gateways if item.kind != GROUP}
+    api = {item.ref.value: item for item in ir.gateways if item.kind == GROUP}
+    of_istio, of_api = {**api, **own}, {**own, **api}
     for number, routes in enumerate(ir.routes):
-        if not routes.problem and routes.gateways:
+        if not routes.problem and routes.gateways:  # of two of a name, that of the route's own words
+            known = of_istio if routes.kind == "VirtualService" else of_api
             ir.routes[number] = _settled(routes, known, ir.world)
     acting: dict[int, list[ServiceRoutes]] = {}
     for routes in ir.routes:

@@ -16,7 +16,7 @@ from meshport.ir import listening
 from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, Ref
 from meshport.ir.model import Gateway, Listener
-from meshport.ir.routing import gather, ingress_subject
+from meshport.ir.routing import gateway_connections, gather, ingress_subject
 from meshport.mapping.paths import leaves_below
 
 if TYPE_CHECKING:
@@ -231,7 +231,14 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
     if not places:
         return entry
     entry.written = True
-    obj = out.object(API, "Gateway", ref, owner=gateway.document, group=f"gateway {ref.name}", rank=60, because=because)
+    entry.ref = Ref(ref.namespace, out.free(API, "Gateway", ref.namespace, ref.name))
+    if entry.ref != ref:  # both are one by name to whoever compares
+        out.finding(
+            "MP772", document=gateway.document, affects=affects, gateway=str(ref), name=str(entry.ref),
+            explains=frozenset((subject(one), "*") for one in (ref, entry.ref) for subject in (ingress_subject, gateway_connections))
+            | listening.explains(ref) | listening.explains(entry.ref),
+        )  # fmt: skip
+    obj = out.object(API, "Gateway", entry.ref, owner=gateway.document, group=f"gateway {entry.ref.name}", rank=60, because=because)
     obj.set(("spec", "gatewayClassName"), options.gateway_class or "istio", because)
     selected = gateway.implementation.value or "of every gateway"
     out.lost(gateway.implementation, document=gateway.document, affects=affects, value=selected)
@@ -367,7 +374,7 @@ def _certificates_of(home: str, obj: Obj, number: int, item: Listener, gateway: 
 def _redirect(obj: Obj, section: str, item: Listener, out: Output, gateway: Gateway) -> None:
     """Plaintext is answered with the same address under https, with the code that Istio uses."""
     assert item.redirect is not None
-    ref = gateway.ref.value
+    ref = obj.ref
     route = out.object(
         API, "HTTPRoute", Ref(ref.namespace, naming.name(ref.name, "https-redirect")), owner=gateway.document,
         group=f"gateway {ref.name}", rank=61, because=item.redirect,

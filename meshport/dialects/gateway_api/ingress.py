@@ -166,9 +166,10 @@ class IngressLowering(Lowering):
     def parents(self, obj: Obj, port: int) -> None:
         place = 0
         for ref, fact in self.gateways:
+            written = self.entries[ref].ref if ref in self.entries else ref
             for section in self._sections(ref):
                 parent = ("spec", "parentRefs", place)
-                obj.set((*parent, "name"), ref.name, fact)
+                obj.set((*parent, "name"), written.name, fact)
                 if ref.namespace != obj.ref.namespace:
                     obj.set((*parent, "namespace"), ref.namespace, fact)
                 if section:
