@@ -217,7 +217,7 @@ spec: {parentRefs: [{name: public}], rules: [{backendRefs: [{name: b0, port: 80}
     assert result.left("Gateway", "HTTPRoute") == []
     named = convert(text, "istio", "linkerd", gateway_class="nginx")
     assert named.spec("Gateway/public")["gatewayClassName"] == "nginx"
-    assert named.codes == []
+    assert named.codes == ["MP771"]
 
 
 def test_the_order_of_documents_decides_nothing() -> None:
