@@ -108,7 +108,7 @@ def _raw_allow(language: Language, limit: int) -> str | None:
         if len(text) <= limit:
             return text
     wanted = language & DOT_FREE
-    if (wanted & RAW).witness(BARE_PATHS) is None:
+    if (wanted & RAW & BARE_PATHS).is_empty():  # no text of it is asked for, which takes much longer
         return None
     forms = language.as_patterns(BARE_PATHS) or []
     bodies = _bodies(forms) if all(map(_decoded, forms)) else []
