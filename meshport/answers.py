@@ -346,8 +346,8 @@ def widened(proof: Verification | None, findings: list[Finding], out: Output, cl
     for difference in proof.differences if proof is not None else ():
         by_subject.setdefault((_EFFECTS.get(difference.change), difference.subject), difference.request)
     for finding in findings if proof is not None and proof.differences else ():
-        if finding.code in _NO_REQUESTS or (finding.code in UNSHOWN and finding.effect == "narrows"):
-            continue  # what it tells of is no request of the comparison
+        if finding.code in _NO_REQUESTS or (finding.effect == "narrows" and (finding.code in UNSHOWN or finding.lost)):
+            continue  # what it tells of is no request of the comparison, or was looked for by itself
         mine = (by_subject.get((finding.effect, subject)) for subject in sorted({subject for subject, _ in finding.explains}))
         finding.witness = finding.witness or next((request for request in mine if request is not None), None)
         for one in finding.affects:

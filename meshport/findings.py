@@ -44,6 +44,7 @@ class Finding:
     column: int | None = None
     path: str | None = None
     explains: frozenset[tuple[str, str]] = frozenset()
+    lost: dict[str, list[Any]] | None = None  # the sets of requests that it says are left out, by subject, where that is known
     witness: dict[str, Any] | None = None
     suppressed: dict[str, Any] | None = field(default=None)
     at: int | None = None  # the leaf that it points to, where that is not the first

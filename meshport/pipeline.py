@@ -135,6 +135,7 @@ def convert(
     alarms.settle(findings, before.keys() | after.keys(), equal, proof.alike if proof is not None else equal)
     if proof is not None:
         alarms.settle_probes(findings, proof.opened)
+        _settle_lost(findings, proof)
     findings += answers.widened(proof, findings, out, cluster)
     result = account(bound, out, findings, have.world.read | written.assets.read)
     result.settle(findings)
@@ -229,6 +230,14 @@ def _verify(
         proof.differences = [item for place, item in places if f"{place['namespace']}/{place.get('workload')}" not in leaving]
         proof.verdict = verdict_of(proof.differences, bool(proof.undecided))
     return answers.with_causes(proof, *bundles)
+
+
+def _settle_lost(findings: list[Finding], proof: Verification) -> None:
+    """Hold the findings of what is left out to the requests that it let in."""
+    from meshport.compare.lost import settle_lost
+
+    if proof.sites is not None:
+        settle_lost(findings, proof.sites)
 
 
 def _equal_by_data(have: IR, back: IR, canon: tuple[Canonical, Canonical]) -> set[str]:

@@ -15,7 +15,7 @@ from meshport.effective.admitted import allowed, meant, meet, probes
 from meshport.effective.identities import Identities
 from meshport.effective.pieces import Piece, Unsayable, methods_of, of_rule
 from meshport.effective.remainder import MOST_PAIRS, remainder
-from meshport.effective.seen import local
+from meshport.effective.seen import by_labels, local
 from meshport.effective.sets import Methods, Values
 from meshport.ir.authorization import PORT, Condition, Rule
 from meshport.ir.model import IR, ByLabel
@@ -47,6 +47,7 @@ class Compared:
     count: int = 0
     unshown: bool = False  # callers that the bundle speaks of and does not show would be newly refused
     opened: list[Piece] = field(default_factory=list)  # probes' requests that are newly admitted, which `widened` leaves out
+    refused: list[Piece] = field(default_factory=list)  # `narrowed` with what nobody that the bundle shows can send
     undecided: tuple[str, ...] = ()
 
 
@@ -97,7 +98,7 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
             item.meshed is False and not item.beside and other.meshed is not False
         ):  # nothing governed it, so that nothing can be newly allowed
             return Compared(count=count)
-        way = ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
+        way = _by_label(other, sides)
         spared = _probes(item, port)
         shown = not (
             sides.customs and sides.old.mesh == sides.new.mesh
@@ -111,7 +112,21 @@ def compare(item: Effective, other: Effective, port: int, https: tuple[bool, boo
         unshown = not narrowed and any(real(piece, sides.old.world, way, shown=False) for piece in refused)
     except (Unsayable, LanguageTooLarge, ValueError) as error:
         return Compared(count=1, undecided=(str(error),))
-    return Compared(widened, narrowed, count, unshown, opened, asked)
+    return Compared(widened, narrowed, count, unshown, opened, refused, asked)
+
+
+def of_these(lost: Iterable[Piece], refused: list[Piece], item: Effective, other: Effective, sides: Sides) -> tuple[list[Piece], bool]:
+    """What is in some requests that a rule lets in and is newly refused, and whether more of it is if callers are there that the bundle speaks of and does not
+    show. `refused` are those of `compare`."""
+    mine = [seen for piece in lost for seen in by_labels(piece, sides.one.cluster_networks, item.by_label)] if item.by_label else [*lost]
+    gone = meet(_plain(sides.domestic(mine)), refused)
+    way = _by_label(other, sides)
+    found = [piece for piece in gone if real(piece, sides.old.world, way)]
+    return found, not found and any(real(piece, sides.old.world, way, shown=False) for piece in gone)
+
+
+def _by_label(other: Effective, sides: Sides) -> ByLabel | None:
+    return ByLabel(sides.one.trust_domain, frozenset((None, sides.one.trust_domain))) if other.by_label is not None else None
 
 
 def _plain(pieces: list[Piece]) -> list[Piece]:

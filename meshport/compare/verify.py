@@ -14,6 +14,7 @@ from typing import Any
 
 from meshport.compare import behind, protocols, routed
 from meshport.compare.access import Canonical, mentioned, speaks_http
+from meshport.compare.lost import Site, Sites
 from meshport.compare.port import Compared, Sides, compare, others
 from meshport.compare.replay import Difference, asked_of, replayed
 from meshport.compare.unread import Entry, Key, differences
@@ -39,6 +40,7 @@ class Verification:
     are, or where access is the same and requests are treated otherwise; inconclusive where something could not be compared (and nothing is known to be
     newly allowed), else equivalent. `classes` counts the sets of requests compared, `undecided` says what could not be; `alike` are the subjects that were
     compared whole and of which no request tells the sides apart, but for what one of them keeps open for the kubelet's probes; of `equal` not even that.
+    `sites` are those where requests are newly refused.
     `opened` are, for each subject compared, requests of the kubelet's probes that are newly admitted: None for one that could not be named."""
 
     verdict: str
@@ -48,6 +50,7 @@ class Verification:
     alike: set[str] = field(default_factory=set)
     equal: set[str] = field(default_factory=set)
     opened: dict[str, list[dict[str, Any] | None]] = field(default_factory=dict)
+    sites: Sites | None = None
 
 
 def verify(
@@ -107,6 +110,7 @@ def _access(
     apart: set[str] = set()
     doubtful: list[Workload] = []
     opened: dict[str, list[dict[str, Any] | None]] = {}
+    sites = Sites(sides)
     # between meshes, pods that a bundle with others does not show are supposed at most: what a policy by labels comes to there is nobody's intent
     supposed = canon is not None or (sides.old.mesh != sides.new.mesh and bool(sides.old.world.workloads))
     for item, other in _pairs(sides, before, after, canon, undecided):
@@ -138,6 +142,10 @@ def _access(
             subject = subjects.access(item.workload.ref, named)
             partly = known.undecided or (canon is not None and known.unshown) or False in (item.meshed, other.meshed)
             (apart if partly else alike).add(subject)
+            if known.undecided:
+                sites.unsure.add(subject)
+            elif known.narrowed or known.unshown:
+                sites.narrowed.setdefault(subject, []).append(Site(item, other, port, https, known.refused))
             if not known.undecided:
                 opened[subject] = _opened(known.opened, item, other, port, https, sides)
             place = f"{item.workload.ref}:{'any other port' if named is None else port}"
@@ -177,7 +185,7 @@ def _access(
         )
     else:
         undecided += dict.fromkeys(f"{pod.ref}: pods that the bundle does not show may be let in with more than before" for pod in doubtful)
-    return Verification("", classes, differences, undecided, (alike | equal) - apart, equal, opened)
+    return Verification("", classes, differences, undecided, (alike | equal) - apart, equal, opened, sites)
 
 
 def _opened(

@@ -22,6 +22,7 @@ from meshport.mapping.table import Cell, Node, Table, split_path
 
 if TYPE_CHECKING:
     from meshport.documents import Bundle
+    from meshport.effective.pieces import Piece
 
 Path = tuple[str | int, ...]
 
@@ -362,13 +363,15 @@ class Output:
         listed: Mapping[str, Iterable[Any]],
         affects: tuple[Affected, ...] = (),
         explains: frozenset[tuple[str, str]] = frozenset(),
+        lost: Piece | None = None,
         **rest: Any,
     ) -> Finding:
         """One finding for one thing, whatever ports and workloads it comes up at: raised again under the same key it takes up the leaves, the destinations
-        and the values of `listed`, which its message names one after the other."""
+        and the values of `listed`, which its message names one after the other. `lost` are the requests that are left out."""
         known = self.gathered.get((code, key))
         if known is None:
             finding = self.finding(code, *because, affects=affects, explains=explains, **rest)
+            finding.lost = {}
             known = self.gathered[code, key] = Gathered(finding, {name: {} for name in listed}, rest)
         for name, more in listed.items():
             known.lists[name].update(dict.fromkeys(more))
@@ -378,6 +381,11 @@ class Output:
         finding.leaves = tuple(sorted({*finding.leaves, *sources(*because)}))
         finding.affects = tuple(dict.fromkeys((*finding.affects, *affects)))
         finding.explains |= explains
+        if lost is None:
+            finding.lost = None
+        elif finding.lost is not None:
+            for subject in {subject for subject, _ in explains}:
+                finding.lost.setdefault(subject, []).append(lost)
         return finding
 
     def lost(

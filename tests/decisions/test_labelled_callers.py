@@ -113,3 +113,23 @@ def test_callers_by_labels_in_every_namespace_are_those_that_the_input_shows(tar
     assert (others.severity, others.effect) == ("info", "narrows") and "app=web" in others.message
     named = [item.object for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
     assert any("edge/sa/web" in str(item) or "'name': 'web', 'namespace': 'edge'" in str(item) for item in named)
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+@pytest.mark.parametrize("nodes", [True, False])
+def test_callers_that_another_rule_lets_in_are_not_missed(target: str, nodes: bool) -> None:
+    """Where the cluster is let in too, nodes and pods without a proxy are refused, and that is told by MP270 alone: bots come in by the identity of their account."""
+    rules = from_edge("bot")
+    if nodes:
+        ports = "toPorts: [{ports: [{port: '8080', protocol: TCP}]}]"
+        rules += network_policy(
+            f"{{endpointSelector: {{matchLabels: {{app: api}}}}, ingress: [{{fromEntities: [cluster], {ports}}}]}}", "all", "pay"
+        )
+    result = convert(WORLD + rules, "cilium", target, keep_network_policy=False)
+    (shared,) = said(result, "MP267")
+    if not nodes:
+        assert (shared.severity, shared.effect) == ("error", "narrows") and shared.witness["source"]["workload"] == "bot"
+        return
+    (outside,) = said(result, "MP270")
+    assert (shared.severity, shared.effect, shared.witness) == ("info", "none", None)
+    assert (outside.severity, outside.effect) == ("warning", "narrows") and outside.witness["source"]["meshed"] is False

@@ -68,7 +68,7 @@ class Work:
 
     def say(self, code: str, src: Src, disposition: str | None, rule: Rule | None = None, **values: Any) -> None:
         """A finding about the policy, or about one rule, that answers for what its pods are refused: one for all the ports where it is the same."""
-        ports = values.pop("touched", None) or self.touched(rule)
+        ports, lost = values.pop("touched", None) or self.touched(rule), values.pop("lost", None)
         refs = [item.workload.ref for item in self.members]
         places = [Affected(ref.namespace, ref.name, port) for ref in refs for port in ([None] if None in ports else ports)]
         subject = self.policy.subject.value
@@ -87,6 +87,7 @@ class Work:
             explains=frozenset((access_subject(ref, port), part) for ref in refs for port in answered for part in ("allow", "undecided")),
             feature=values.pop("feature", "authorization.rule"),
             policy=f"{self.policy.kind} {self.policy.ref.value}",
+            lost=lost,
             **values,
         )
 
@@ -350,7 +351,7 @@ def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
     for piece in pieces:
         if piece.literals:
             what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
-            work.say("MP269", piece.src | rule.sources, "dropped", rule, what=what)
+            work.say("MP269", piece.src | rule.sources, "dropped", rule, what=what, lost=piece)
             continue
         for part in _sayable(work, rule, piece):
             if work.options.on_loss == "looser" and (why := unsaid(part)):
@@ -360,7 +361,7 @@ def _allow(work: Work, rule: Rule) -> Iterable[tuple[dict[str, Any], Src]]:
                 operation, when = operations(part, None)
                 peers = say_source(_local(part.who, work.options), part.where.networks())
             except (Unsaid, Unsayable, ValueError) as error:
-                work.say("MP201", part.src | rule.sources, "dropped", rule, reason=str(error))
+                work.say("MP201", part.src | rule.sources, "dropped", rule, reason=str(error), lost=part)
                 continue
             operation = {**ports, **operation}
             if rule.http and part.any_request:
@@ -397,14 +398,14 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
             strange.append(peer)
         elif isinstance(peer, Labelled):
             pods = pods_of(work.ir.world, peer)
-            feature, src = "authorization.source.labels", piece.src | rule.sources
+            feature, src, lost = "authorization.source.labels", piece.src | rule.sources, _of(piece, peer)
             if pods:
-                work.say("MP267", src, "dropped", rule, peers=str(peer), feature=feature, why=why(work.ir.world, pods))
+                work.say("MP267", src, "dropped", rule, peers=str(peer), feature=feature, why=why(work.ir.world, pods), lost=lost)
             else:
-                work.say("MP275", src, "dropped", rule, peers=str(peer), feature=feature)
+                work.say("MP275", src, "dropped", rule, peers=str(peer), feature=feature, lost=lost)
         elif peer == CLUSTER:
             kept.add(EVERYONE)
-            work.say("MP270", piece.src, "approximated", rule, feature="l4.entities")
+            work.say("MP270", piece.src, "approximated", rule, feature="l4.entities", lost=_of(piece, peer))
         elif isinstance(peer, Entity):
             strange.append(peer)
         else:
@@ -424,9 +425,15 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
             feature="l4.entities",
             instead=besides,
             severity=weight(strange),
+            lost=_of(piece, *strange),
         )
     if kept:
         yield replace(piece, who=Identities(frozenset(kept), piece.who.exclude))
+
+
+def _of(piece: Piece, *callers: Any) -> Piece:
+    """The requests of some of the callers of a piece."""
+    return replace(piece, who=Identities(frozenset(callers), piece.who.exclude))
 
 
 def _local(who: Identities, options: Options) -> Identities:

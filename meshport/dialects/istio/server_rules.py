@@ -97,7 +97,7 @@ def say(
             )  # fmt: skip
             say(out, options, draft, port, policy, rule, document, fewer, base)
             return
-        left_out(out, draft, port, policy, rule, document, unsaid(fewer) if fewer is not None else str(error))
+        left_out(out, draft, port, policy, rule, document, unsaid(fewer) if fewer is not None else str(error), piece)
         return
     if not peers:
         return
@@ -134,17 +134,20 @@ def wanted_name(policies: Collection[Policy]) -> Fact[str]:
     return granting or min((policy.ref.map(lambda ref: ref.name) for policy in policies), key=lambda fact: fact.value, default=Fact(""))
 
 
-def left_out(out: Output, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str) -> None:
-    said(out, "MP201", draft, port, policy, rule, document, reason, "dropped")
+def left_out(
+    out: Output, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str, lost: Piece | None = None
+) -> None:  # fmt: skip
+    said(out, "MP201", draft, port, policy, rule, document, reason, "dropped", lost)
 
 
 def said(
-    out: Output, code: str, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str, disposition: str, **more: str
+    out: Output, code: str, draft: Draft, port: int | None, policy: Policy, rule: Rule, document: int, reason: str, disposition: str,
+    lost: Piece | None = None, **more: str,
 ) -> None:  # fmt: skip
     out.gather(
         (document, str(policy.ref.value), reason), code, rule.sources, document=document, disposition=disposition, affects=affected(draft, port),
         explains=explains_of(draft.region, port), feature="authorization.rule", policy=f"{policy.kind} {policy.ref.value}",
-        listed={"port": (port if port is not None else "any",)}, reason=reason, **more,
+        listed={"port": (port if port is not None else "any",)}, reason=reason, lost=lost, **more,
     )  # fmt: skip
 
 

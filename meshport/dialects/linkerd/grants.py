@@ -387,7 +387,7 @@ def _left(context: Context, grant: Grant, port: int, piece: Piece, denies: list[
     if context.options.on_loss == "looser":
         _widened(context, "MP219", grant, port, src, problem)
         return [Punched(piece)]
-    _left_out(context, "MP202", grant, port, piece.src | src, problem)
+    _left_out(context, "MP202", grant, port, piece.src | src, problem, lost=piece)
     return []
 
 
@@ -408,13 +408,13 @@ def _admit(context: Context, grant: Grant, port: int, item: Punched, idle: Src, 
             return _admit(context, grant, port, replace(item, piece=relaxed(piece, _problem)), idle)
         if piece.literals and context.options.source == "cilium":
             what = ", ".join(sorted(attribute.partition(":")[2] or attribute for attribute, _, _ in piece.literals))
-            _left_out(context, "MP269", grant, port, piece.src, what, what=what)
+            _left_out(context, "MP269", grant, port, piece.src, what, lost=piece, what=what)
         elif piece.headers.get(TARGET) != Value() and context.options.source == "cilium":
             bundle = context.out.bundle
             asked = [str(bundle.value(leaf)) for leaf in sorted(piece.src) if bundle.path(leaf).endswith(".path")]
-            _left_out(context, "MP197", grant, port, piece.src, str(error), path=", ".join(dict.fromkeys(asked)))
+            _left_out(context, "MP197", grant, port, piece.src, str(error), lost=piece, path=", ".join(dict.fromkeys(asked)))
         else:
-            _left_out(context, "MP201", grant, port, piece.src, str(error))
+            _left_out(context, "MP201", grant, port, piece.src, str(error), lost=piece)
         return False
     who = _peers(context, piece, grant, port)
     if who is None:
@@ -456,16 +456,18 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
     try:
         who = peers(piece, context.world, context.options, context.gateways)
     except NoPeers as error:
-        _left_out(context, error.code, grant, port, piece.src, str(error))
+        _left_out(context, error.code, grant, port, piece.src, str(error), lost=piece)
         return None
     if who.foreign:
-        _left_out(context, "MP208", grant, port, piece.src, of_no_domain(who.foreign), "approximated")
+        _left_out(context, "MP208", grant, port, piece.src, of_no_domain(who.foreign), "approximated", lost=_of(piece, *who.foreign))
     if who.gateways:
-        _left_out(context, "MP216", grant, port, piece.src, f"{of_gateways(who.gateways)} not part of Linkerd", "approximated")
+        why_not = f"{of_gateways(who.gateways)} not part of Linkerd"
+        _left_out(context, "MP216", grant, port, piece.src, why_not, "approximated", lost=_of(piece, *who.gateways))
     if who.cluster:
         context.out.gather(
             (grant.document, _label(grant)), "MP270", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
             explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant), listed={"port": (port,)},
+            lost=_of(piece, CLUSTER),
         )  # fmt: skip
     if who.listed:
         # Of those with an identity only such are refused as the bundle does not show; without a demand for one, plaintext callers are refused as well.
@@ -474,25 +476,25 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
         context.out.gather(
             (grant.document, _label(grant), who.listed), "MP203", piece.src, document=grant.document, disposition="approximated",
             affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), policy=_label(grant), listed={"port": (port,)},
-            peers=who.listed, others=others, severity="warning" if plain else "info",
+            peers=who.listed, others=others, severity="warning" if plain else "info", lost=piece,
         )  # fmt: skip
     return who
 
 
 def _without_account(context: Context, grant: Grant, port: int, piece: Piece, peer: Labelled | Entity) -> None:
     """Why a peer that no service account of its own stands for is left out."""
-    who, feature = str(peer), "authorization.source.labels"
+    who, feature, lost = str(peer), "authorization.source.labels", _of(piece, peer)
     if isinstance(peer, Entity) or peer.plain:
         besides, severity = joining((peer,)), weight((peer,))
         context.out.gather(
             (grant.document, _label(grant), besides, severity), "MP268", piece.src, document=grant.document, disposition="dropped",
             affects=context.affects(port), explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant),
-            listed={"port": (port,), "peers": (named(peer, piece),)}, instead=besides, severity=severity,
+            listed={"port": (port,), "peers": (named(peer, piece),)}, instead=besides, severity=severity, lost=lost,
         )  # fmt: skip
     elif pods := pods_of(context.world, peer):
-        _left_out(context, "MP267", grant, port, piece.src, who, feature=feature, peers=who, why=why(context.world, pods))
+        _left_out(context, "MP267", grant, port, piece.src, who, feature=feature, lost=lost, peers=who, why=why(context.world, pods))
     else:
-        _left_out(context, "MP275", grant, port, piece.src, who, feature=feature, peers=who)
+        _left_out(context, "MP275", grant, port, piece.src, who, feature=feature, lost=lost, peers=who)
 
 
 def _label(grant: Grant) -> str:
@@ -501,13 +503,18 @@ def _label(grant: Grant) -> str:
 
 def _left_out(
     context: Context, code: str, grant: Grant, port: int, src: Src, reason: str, disposition: str = "dropped", feature: str = "authorization.rule",
-    **values: str,
+    lost: Piece | None = None, **values: str,
 ) -> None:  # fmt: skip
     context.out.gather(
         (grant.document, _label(grant), reason), code, src, document=grant.document, disposition=disposition, affects=context.affects(port),
         explains=context.explains(port, "allow", "deny", "default"), feature=feature, policy=_label(grant), listed={"port": (port,)},
-        reason=reason, **values,
+        lost=lost, reason=reason, **values,
     )  # fmt: skip
+
+
+def _of(piece: Piece, *callers: Any) -> Piece:
+    """The requests of some of the callers of a piece."""
+    return replace(piece, who=Identities(frozenset(callers), piece.who.exclude))
 
 
 def _widened(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str) -> None:
