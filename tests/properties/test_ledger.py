@@ -57,7 +57,9 @@ def test_what_is_lost_is_named_by_a_finding(name: str) -> None:
     assert [leaf.shown for leaf in listed if leaf.disposition in LOST and leaf.number not in named] == []
 
 
-@pytest.mark.parametrize("name", [*(name for name in SOURCES if " to " not in name), *some(name for name in SOURCES if " to " in name)])
+@pytest.mark.parametrize(
+    "name", [*some(name for name in SOURCES if " to " not in name), *some((name for name in SOURCES if " to " in name), 3)]
+)
 def test_another_value_does_what_the_line_says(name: str) -> None:
     source, base, listed, changes = _base(name)
     written = source.written()
