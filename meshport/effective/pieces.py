@@ -124,6 +124,10 @@ class Piece:
             and not self.literals
         )
 
+    def of(self, callers: Iterable[Any]) -> Piece:
+        """The requests of these of its callers."""
+        return replace(self, who=Identities(frozenset(callers), self.who.exclude))
+
     def meet(self, other: Piece) -> Piece:
         mine = other.path is None or (self.path is not None and every_path(other))  # whose paths are those of both
         its = self.path is None or every_path(self)

@@ -398,14 +398,14 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
             strange.append(peer)
         elif isinstance(peer, Labelled):
             pods = pods_of(work.ir.world, peer)
-            feature, src, lost = "authorization.source.labels", piece.src | rule.sources, _of(piece, peer)
+            feature, src, lost = "authorization.source.labels", piece.src | rule.sources, piece.of((peer,))
             if pods:
                 work.say("MP267", src, "dropped", rule, peers=str(peer), feature=feature, why=why(work.ir.world, pods), lost=lost)
             else:
                 work.say("MP275", src, "dropped", rule, peers=str(peer), feature=feature, lost=lost)
         elif peer == CLUSTER:
             kept.add(EVERYONE)
-            work.say("MP270", piece.src, "approximated", rule, feature="l4.entities", lost=_of(piece, peer))
+            work.say("MP270", piece.src, "approximated", rule, feature="l4.entities", lost=piece.of((peer,)))
         elif isinstance(peer, Entity):
             strange.append(peer)
         else:
@@ -425,15 +425,10 @@ def _sayable(work: Work, rule: Rule, piece: Piece) -> Iterable[Piece]:
             feature="l4.entities",
             instead=besides,
             severity=weight(strange),
-            lost=_of(piece, *strange),
+            lost=piece.of(strange),
         )
     if kept:
-        yield replace(piece, who=Identities(frozenset(kept), piece.who.exclude))
-
-
-def _of(piece: Piece, *callers: Any) -> Piece:
-    """The requests of some of the callers of a piece."""
-    return replace(piece, who=Identities(frozenset(callers), piece.who.exclude))
+        yield piece.of(kept)
 
 
 def _local(who: Identities, options: Options) -> Identities:

@@ -459,15 +459,15 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
         _left_out(context, error.code, grant, port, piece.src, str(error), lost=piece)
         return None
     if who.foreign:
-        _left_out(context, "MP208", grant, port, piece.src, of_no_domain(who.foreign), "approximated", lost=_of(piece, *who.foreign))
+        _left_out(context, "MP208", grant, port, piece.src, of_no_domain(who.foreign), "approximated", lost=piece.of(who.foreign))
     if who.gateways:
         why_not = f"{of_gateways(who.gateways)} not part of Linkerd"
-        _left_out(context, "MP216", grant, port, piece.src, why_not, "approximated", lost=_of(piece, *who.gateways))
+        _left_out(context, "MP216", grant, port, piece.src, why_not, "approximated", lost=piece.of(who.gateways))
     if who.cluster:
         context.out.gather(
             (grant.document, _label(grant)), "MP270", piece.src, document=grant.document, disposition="approximated", affects=context.affects(port),
             explains=context.explains(port, "allow", "deny", "default"), feature="l4.entities", policy=_label(grant), listed={"port": (port,)},
-            lost=_of(piece, CLUSTER),
+            lost=piece.of((CLUSTER,)),
         )  # fmt: skip
     if who.listed:
         # Of those with an identity only such are refused as the bundle does not show; without a demand for one, plaintext callers are refused as well.
@@ -483,7 +483,7 @@ def _peers(context: Context, piece: Piece, grant: Grant, port: int) -> Peers | N
 
 def _without_account(context: Context, grant: Grant, port: int, piece: Piece, peer: Labelled | Entity) -> None:
     """Why a peer that no service account of its own stands for is left out."""
-    who, feature, lost = str(peer), "authorization.source.labels", _of(piece, peer)
+    who, feature, lost = str(peer), "authorization.source.labels", piece.of((peer,))
     if isinstance(peer, Entity) or peer.plain:
         besides, severity = joining((peer,)), weight((peer,))
         context.out.gather(
@@ -510,11 +510,6 @@ def _left_out(
         explains=context.explains(port, "allow", "deny", "default"), feature=feature, policy=_label(grant), listed={"port": (port,)},
         lost=lost, reason=reason, **values,
     )  # fmt: skip
-
-
-def _of(piece: Piece, *callers: Any) -> Piece:
-    """The requests of some of the callers of a piece."""
-    return replace(piece, who=Identities(frozenset(callers), piece.who.exclude))
 
 
 def _widened(context: Context, code: str, grant: Grant, port: int, src: Src, reason: str) -> None:
