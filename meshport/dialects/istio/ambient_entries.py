@@ -217,6 +217,11 @@ def labels_of(spec: dict[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
 
 
+def together(one: dict[str, str], other: dict[str, str]) -> dict[str, str] | None:
+    """The labels of pods that two selectors take; None where they agree on none."""
+    return {**one, **other} if all(one.get(key, value) == value for key, value in other.items()) else None
+
+
 def left_open(options: Options, entry: Entry, entries: list[Entry], homes: Iterable[str]) -> list[PodSet]:
     """The pods of namespaces that a policy selects, shown or not, for each where no ALLOW closes all of them."""
     labels = labels_of(entry.spec)

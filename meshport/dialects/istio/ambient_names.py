@@ -7,7 +7,7 @@ from dataclasses import replace
 from meshport.dialects import naming
 from meshport.dialects.base import Options
 from meshport.dialects.istio import nameless
-from meshport.dialects.istio.ambient_entries import REFUSE, Entry, _readable, labels_of
+from meshport.dialects.istio.ambient_entries import REFUSE, Entry, _readable, labels_of, together
 from meshport.dialects.istio.ambient_written import SECURITY, affected, explained, say_spec, unshown
 from meshport.dialects.output import Output
 from meshport.effective import subjects
@@ -30,12 +30,12 @@ def _by_selectors(ir: IR, out: Output, options: Options, entries: list[Entry], a
         home, labels = mode.subject.value.namespace, dict(mode.subject.value.selector.labels)
         found: dict[tuple[tuple[str, str], ...], Entry] = {}
         for entry in knowing:
-            own = labels_of(entry.spec)
-            pods = PodSet(home, Selector.of({**own, **labels}))
-            if entry.ref.namespace not in (home, options.root_namespace) or not _agree(own, labels):
+            both = together(labels_of(entry.spec), labels)
+            if both is None or entry.ref.namespace not in (home, options.root_namespace):
                 continue
+            pods = PodSet(home, Selector.of(both))
             if not ir.world.selected(pods) and not ir.world.shows(pods):  # of what is shown the policy knows
-                found.setdefault(tuple(sorted({**own, **labels}.items())), entry)
+                found.setdefault(tuple(sorted(both.items())), entry)
         for key, entry in found.items():
             off = nameless.plain([access.modes_of(home, dict(key))])
             if off is not None and not any(set(other) < set(key) for other in found):
@@ -57,10 +57,6 @@ def _refuse_names(out: Output, mode: TransportRule, entry: Entry, labels: dict[s
     )  # fmt: skip
 
 
-def _agree(one: dict[str, str], other: dict[str, str]) -> bool:
-    return all(one.get(key, value) == value for key, value in other.items())
-
-
 def _of_unshown(entry: Entry, ir: IR, options: Options, access: Access) -> tuple[list[nameless.Modes], list[nameless.Modes]]:
     """The modes of the pods of a policy that the bundle may not show: of those for which no other mode is said, and of the others."""
     labels = labels_of(entry.spec)
@@ -74,7 +70,7 @@ def _of_unshown(entry: Entry, ir: IR, options: Options, access: Access) -> tuple
             continue
         rest.append(access.modes_of(home, labels))
         own = [dict(rule.subject.value.selector.labels) for rule in access.unshown_modes(home)]
-        others += [access.modes_of(home, {**labels, **one}) for one in own if _agree(labels, one)]
+        others += [access.modes_of(home, both) for one in own if (both := together(labels, one)) is not None]
     return rest, others
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from meshport.dialects import naming
 from meshport.dialects.istio import at_services
-from meshport.dialects.istio.ambient_entries import REFUSE, Entry, labels_of
+from meshport.dialects.istio.ambient_entries import REFUSE, Entry, labels_of, together
 from meshport.dialects.istio.ambient_written import Writing
 from meshport.dialects.istio.rules import deep, on_port, qualified, sparing, speaks_of, within
 from meshport.dialects.istio.waypoints import targets
@@ -34,7 +34,7 @@ def letting_in(writing: Writing, entry: Entry, home: str, services: list[Service
     """By what labels the pods of a policy let the waypoint of their namespace in, each with a name: those behind the other Services, and shown pods behind these."""
     found = []
     for service in (one for one in entry.services if one.ref.namespace == home):
-        labels = _together(labels_of(entry.spec), service.selector or {})
+        labels = together(labels_of(entry.spec), service.selector or {})
         if service not in services and labels is not None:
             found.append((service.ref.name, labels))
     known = [
@@ -91,7 +91,7 @@ def _parted(writing: Writing, entry: Entry) -> list[tuple[Service, Labels]]:
         home = service.ref.namespace
         if service.selector is None or home not in (entry.ref.namespace, *_everywhere(writing, entry, home)):
             continue
-        labels = _together(labels_of(entry.spec), service.selector)
+        labels = together(labels_of(entry.spec), service.selector)
         others = [one for one in writing.hung.get(service.ref, ()) if labels is not None and not _over(one, labels)]
         refused = entry.action in REFUSE and any(map(entry.deep, entry.rules)) and all(one.ref != service.ref for one in entry.services)
         if labels is None or not (others or refused) or writing.ir.world.shows(PodSet(home, Selector.of(labels))):
@@ -104,11 +104,6 @@ def _parted(writing: Writing, entry: Entry) -> list[tuple[Service, Labels]]:
 
 def _everywhere(writing: Writing, entry: Entry, home: str) -> tuple[str, ...]:
     return (home,) if entry.ref.namespace == writing.options.root_namespace else ()
-
-
-def _together(one: Labels, other: Labels) -> Labels | None:
-    """The labels of pods that two selectors take; None where they agree on none."""
-    return {**one, **other} if all(one.get(key, value) == value for key, value in other.items()) else None
 
 
 def _over(entry: Entry, labels: Labels) -> bool:
