@@ -167,3 +167,19 @@ def test_a_network_that_lets_the_rest_go_gets_a_rule_for_the_rest() -> None:
     result = convert(namespace(mesh="linkerd") + workload("web") + network("Allow") + get, "istio", "linkerd")
     _, rest = specs(result)["VirtualService/shop/api"]["http"]
     assert "match" not in rest and rest["route"][0]["destination"]["host"] == "api.example.com"
+
+
+@pytest.mark.parametrize("host", ["web", "web.shop", "web.shop.svc.cluster.local", "other"])
+def test_rules_on_a_way_out_are_none_for_the_service_whose_name_they_bear(host: str) -> None:
+    get = route("HTTPRoute", 80, f"{host}, api.example.com", rules="[{matches: [{method: GET}], timeouts: {request: 3s}}]")
+    result = convert(namespace(mesh="linkerd") + workload("web") + WEB + network("Deny") + get, "istio", "linkerd")
+    assert specs(result)["ServiceEntry/shop/api"]["hosts"] == ["api.example.com"]
+    assert [body["hosts"] for name, body in specs(result).items() if name.startswith("VirtualService/")] == [["api.example.com"]]
+    assert codes(result, "error") == ["MP773"]
+
+
+def test_a_way_out_without_rules_may_have_a_name_that_no_service_has() -> None:
+    both = route("HTTPRoute", 80, "web, printer")
+    result = convert(namespace(mesh="linkerd") + workload("web") + WEB + network("Allow") + both, "istio", "linkerd")
+    assert specs(result)["ServiceEntry/shop/api"]["hosts"] == ["printer"]
+    assert codes(result, "warning") == ["MP773"]

@@ -96,7 +96,7 @@ class Istio:
         ports.lower(ir, out, options)
         if options.data_plane == "ambient":
             ambient.lower(ir, out, options, None, [item for item in ir.ports if item.kind == "skip-inbound"])
-            unproxied.unserved(ir, out)
+            unproxied.unserved(ir, out, options)
         proxies.lower(ir, out)
         native_sidecars.lower(ir, out, proxies.NATIVE, options)
         node_local.lower(ir, out)

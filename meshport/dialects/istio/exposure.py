@@ -23,13 +23,13 @@ from meshport.dialects.exposure import (
     plain_name,
     severity_of_networks,
 )
-from meshport.dialects.istio import machines, waypoints
+from meshport.dialects.istio import inner_hosts, machines, waypoints
 from meshport.dialects.istio.resilience import API, own_ref
 from meshport.effective import egress
 from meshport.effective.egress import leaving, passes_any
 from meshport.ir.base import NOWHERE, Fact, Ref, Selector
 from meshport.ir.exposure import EgressDefault, Endpoint, Outside, OutsidePort, SharedService, locality_of
-from meshport.ir.routing import gather
+from meshport.ir.routing import explains, gather
 from meshport.values.hosts import kubernetes_service
 
 if TYPE_CHECKING:
@@ -356,7 +356,7 @@ def _ruled(outside: Outside, ir: IR) -> bool:
 
 def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> None:
     """A route of an egress network as a ServiceEntry."""
-    refused = any(item.refuses for item in leaving(ir) if outside.shown_to(item.namespace))
+    refused = options.data_plane != "ambient" and any(item.refuses for item in leaving(ir) if outside.shown_to(item.namespace))
     explained = frozenset(
         (item.subject, aspect) for item in leaving(ir) for aspect in ("open", "spoken") if outside.shown_to(item.namespace)
     )
@@ -374,6 +374,20 @@ def _destination(outside: Outside, ir: IR, out: Output, options: Options) -> Non
             outside.problem, every, document=outside.document, disposition="invalid", object=outside.subject_name, reason=outside.reason
         )
         return
+    if inner := inner_hosts.left_out(outside, ir, options):
+        kept = tuple(host for host in outside.hosts if host.value not in inner)
+        facts = [host for host in outside.hosts if host.value in inner] if kept else [every]
+        rules = [routes for _, routes in inner_hosts.rules_of(outside, ir, options)]
+        out.finding(
+            "MP773", *facts, *(() if kept else (routes.src | gather(routes.rules) for routes in rules)), document=outside.document, disposition="dropped",
+            affects=where, explains=explained | {pair for routes in rules for pair in explains(ir.world, routes, *inner_hosts.ASPECTS)},
+            severity="error" if refused else "warning", effect="narrows" if refused else "changes", object=outside.subject_name, hosts=", ".join(inner),
+            outcome="; what leaves the cluster under that name is refused" if refused else "",
+        )  # fmt: skip
+        if not kept:
+            return
+        outside = replace(outside, hosts=kept)
+        every = gather(outside.ref, outside.hosts, outside.ports, outside.addresses, outside.conditions, outside.resolution)
     if outside.conditions and not _ruled(outside, ir):
         left_out("left out, for it asks for more of a request than its host", every)
         return

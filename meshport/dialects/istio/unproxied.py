@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.gateway_api.attachable import DORMANT, dormant, speaker
 from meshport.dialects.gateway_api.sayable import ASPECTS
+from meshport.dialects.istio import inner_hosts
 from meshport.dialects.istio.waypoints import USE, Waypoints, is_gateway, unread, without_sidecars
 from meshport.dialects.marks import labels_of
 from meshport.dialects.output import Output
@@ -21,6 +22,9 @@ from meshport.ir.model import IR
 from meshport.ir.resilience import ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import ServiceRoutes, explains, gather
 from meshport.values.hosts import host_matches
+
+if TYPE_CHECKING:
+    from meshport.dialects.base import Options
 
 OUTSIDE = "the pods of Service {service} are outside the mesh, and no waypoint stands before it"
 _NO_GATE = "no waypoint that looks at it stands before the ServiceEntry of {host}"
@@ -124,13 +128,19 @@ def fronted(out: Output, number: int) -> bool:
     return bool(labels_of(value).get(USE, "none") != "none")
 
 
-def unserved(ir: IR, out: Output) -> None:
+def unserved(ir: IR, out: Output, options: Options) -> None:
     """Say of rules and breakers of another mesh that nobody follows them: those for Services whose pods stay outside, before which no waypoint stands, and
     those for hosts outside, whose ServiceEntries get none."""
     said: dict[int, set[tuple[str, str]]] = {}
+    hosts: dict[int, set[str]] = {}
     names: dict[int, tuple[str, ServiceRoutes | ServicePolicy]] = {}
     for routes in ir.routes:
-        if routes.mesh and not routes.problem and routes.rules and (routes.beyond is not None or _outside_of(routes.service, ir, out)):
+        if not routes.mesh or routes.problem or not routes.rules:
+            continue
+        if routes.beyond is not None and inner_hosts.ruled(routes.host.value, routes.beyond.clients, ir, options):
+            continue  # left out, and said there
+        if routes.beyond is not None or _outside_of(routes.service, ir, out):
+            hosts.setdefault(routes.document, set()).add(routes.host.value)
             said.setdefault(routes.document, set()).update(explains(ir.world, routes, "*"))
             names[routes.document] = (f"{routes.kind} {routes.ref.value}", routes)
     for policy in ir.service_policies:
@@ -142,7 +152,10 @@ def unserved(ir: IR, out: Output) -> None:
         if item.service is not None:
             place, reason = item.service.value, OUTSIDE.format(service=item.service.value)
         else:
-            place, reason = Ref(item.ref.value.namespace, ""), _NO_GATE.format(host=item.host.value)
+            place, reason = (
+                Ref(item.ref.value.namespace, ""),
+                _NO_GATE.format(host=", ".join(sorted(hosts.get(number) or {item.host.value}))),
+            )
         out.finding(
             "MP112", document=number, disposition=None, severity="error" if routed else None,
             affects=(Affected(place.namespace, place.name or None),), explains=frozenset(said[number]), object=name, reason=reason,

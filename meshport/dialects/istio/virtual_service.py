@@ -20,6 +20,7 @@ from meshport.dialects.gateway_api.routing import open_order, switched_off
 from meshport.dialects.gateway_api.service_ports import speaks_http
 from meshport.dialects.gateway_api.service_routes import rankable
 from meshport.dialects.gateway_api.writing import hundred, single, warn
+from meshport.dialects.istio import inner_hosts
 from meshport.dialects.istio.connections import tcp_rules
 from meshport.dialects.istio.http_routes import HTTPRoutes
 from meshport.dialects.istio.resilience import API, destination_rule, fqdn
@@ -90,6 +91,8 @@ def lower_routes(ir: IR, out: Output, options: Options) -> None:
                 explains=explains(ir.world, routes, "rules"),
             )  # fmt: skip
         elif routes.beyond is not None:
+            if inner_hosts.ruled(routes.host.value, routes.beyond.clients, ir, options):
+                continue  # said where its host is left out
             for client in routes.beyond.clients:
                 outside.setdefault((client, routes.host.value.lower()), []).append(routes)
         elif routes.service is None:
