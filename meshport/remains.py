@@ -77,6 +77,8 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside
             continue
         found = out.finding(loss.code, *loss.facts, document=loss.document, disposition=disposition, affects=affects, **values)
         found.at = loss.at
+        if loss.deciding and not own:  # the cluster may have it, and then the source lets in what nothing is written for
+            found.effect = "changes"
         if disposition is None:
             out.ignore(row.meaning or row.title, *loss.facts)
 

@@ -87,6 +87,7 @@ class Loss:
     values: dict[str, str] = field(default_factory=dict)
     workloads: tuple[Ref, ...] = ()
     at: int | None = None  # the leaf that is pointed at, where that is not the first
+    deciding: bool = False  # whether an object that the bundle does not have would decide access
 
 
 @dataclass(frozen=True, slots=True)

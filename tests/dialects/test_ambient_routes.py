@@ -176,3 +176,23 @@ spec:
         ("shop", "web")
     ]
     assert "MP900" not in {finding.code for finding in result.findings}
+
+
+def test_a_route_with_two_parents_is_named_for_each_that_nobody_follows_it_at() -> None:
+    """One stands beside its clients, the other is a host outside without a waypoint."""
+    text = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: out, namespace: shop}
+spec: {hosts: [api.example.com], ports: [{number: 80, name: http, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: both, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: far, namespace: lab}, {group: networking.istio.io, kind: ServiceEntry, name: out}]
+  rules: [{backendRefs: [{name: other, port: 80}]}]
+---
+"""
+    result = meshport.convert(meshport.load_text(text), source="istio", target="istio", data_plane="ambient")
+    assert {"MP112", "MP731"} <= set(codes(result)) and "MP900" not in codes(result)

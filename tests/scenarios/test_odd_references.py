@@ -190,3 +190,56 @@ spec:
     result = meshport.convert(meshport.load_text(text), source="linkerd", target=target)
     (message,) = [item.message for item in result.findings if item.code == "MP200"]
     assert message.endswith("no policy that is in force refers to it; nothing is written for it")
+
+
+_GRANT = """
+apiVersion: policy.linkerd.io/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: callers, namespace: shop}}
+spec:
+  targetRef: {{group: policy.linkerd.io, kind: {kind}, name: gone}}
+  requiredAuthenticationRefs: [{{kind: ServiceAccount, name: web}}]
+"""
+_TARGET = """
+apiVersion: access.smi-spec.io/v1alpha3
+kind: TrafficTarget
+metadata: {name: callers, namespace: shop}
+spec:
+  destination: {kind: ServiceAccount, name: cart, namespace: shop}
+  sources: [{kind: ServiceAccount, name: web, namespace: shop}]
+  rules: [{kind: HTTPRouteGroup, name: gone}]
+"""
+_ATTACHED = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: callers, namespace: shop}
+spec:
+  targetRefs: [{group: "", kind: Service, name: gone}]
+  rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}]
+"""
+_WAY_OUT = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: out, namespace: shop}
+spec:
+  parentRefs: [{group: policy.linkerd.io, kind: EgressNetwork, name: gone, port: 80}]
+  hostnames: [api.example.com]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "target"),
+    [
+        (_GRANT.format(kind="Server"), "linkerd", "istio"),
+        (_GRANT.format(kind="HTTPRoute"), "linkerd", "cilium"),
+        (_TARGET, "smi", "istio"),
+        (_ATTACHED, "istio", "linkerd"),
+        (_WAY_OUT, "linkerd", "istio"),
+    ],
+)
+def test_access_that_hangs_on_an_object_of_another_file_is_not_called_the_same(text: str, source: str, target: str) -> None:
+    proof = converted(text, source, target).verification
+    assert proof is not None and proof.verdict == "inconclusive"
+    if source != "smi":  # it stays where it is, and does what it did
+        kept = converted(text, source, source).verification
+        assert kept is not None and kept.verdict == "equivalent"

@@ -94,7 +94,8 @@ def _settled(read: list[Read], found: Waypoints, ir: IR, callers: Callers, root_
             continue
         made = attached(found, ir, item.policy, target, src)
         if made is None:
-            ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}))
+            unknown = target not in ir.world.services
+            ir.losses.append(Loss("MP240", item.facts, item.policy.document, {"service": str(target)}, deciding=unknown))
             continue
         out.append(_through(made, target, found, ir, callers, doors, item))
         if item.policy.action.value != "allow":

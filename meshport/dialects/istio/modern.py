@@ -239,7 +239,7 @@ def _without_effect(bound: Bound, ir: IR, out: Output, options: Options, stood: 
         if rule.kind == "MeshConfig":
             _sidecar(bound, ir, out, rule)
     far = _elsewhere(bound, ir, out, options)
-    far |= _past_waypoints(bound, ir, out, options, stood, far)
+    far |= _past_waypoints(bound, ir, out, options, stood)
     for routes in sorted(
         {
             (item.document, item.ref.value)
@@ -346,7 +346,7 @@ def _elsewhere(bound: Bound, ir: IR, out: Output, options: Options) -> set[int]:
     return far
 
 
-def _past_waypoints(bound: Bound, ir: IR, out: Output, options: Options, stood: waypoints.Waypoints, far: set[int]) -> set[int]:
+def _past_waypoints(bound: Bound, ir: IR, out: Output, options: Options, stood: waypoints.Waypoints) -> set[int]:
     """Rules and settings of Services that no waypoint stands before, which sidecars followed; said, by document.
 
     A waypoint sees what is sent to the address of a Service (https://istio.io/latest/docs/ambient/usage/waypoint/): a headless one has none.
@@ -356,20 +356,22 @@ def _past_waypoints(bound: Bound, ir: IR, out: Output, options: Options, stood: 
     routed: set[int] = set()
     remedies: dict[int, str] = {}
     for item in ir.routes:
-        if item.mesh and not item.problem and item.rules and (reason := _unfronted(ir, out, item, stood)):
+        elsewhere = waypoints.unread(item.ref.value, item.service)  # which is said of it
+        if item.mesh and not item.problem and item.rules and not elsewhere and (reason := _unfronted(ir, out, item, stood)):
             reasons[item.document] = reason
             routed.add(item.document)
             silent.setdefault(item.document, set()).update(explains(ir.world, item, "*"))
             remedies[item.document] = _REMEDY if item.service is not None else unproxied.REMEDY
     grave = set(routed)
     for policy in ir.service_policies:
-        if (policy.breaker is not None or policy.extras) and (reason := _unfronted(ir, out, policy, stood)):
+        elsewhere = waypoints.unread(policy.ref.value, policy.service, options.root_namespace)
+        if (policy.breaker is not None or policy.extras) and not elsewhere and (reason := _unfronted(ir, out, policy, stood)):
             reasons.setdefault(policy.document, reason)
             silent.setdefault(policy.document, set()).update({*explains_breaker(policy, "*"), *explains_policy(policy, "*")})
             remedies.setdefault(policy.document, _REMEDY if policy.service is not None else unproxied.REMEDY)
             if policy.service is None and any(name.startswith("tls.mode") for name, _ in policy.extras):
                 grave.add(policy.document)  # what the clients encrypted leaves as it is
-    bare = {number for number in reasons if number not in far and number not in out.removed}
+    bare = {number for number in reasons if number not in out.removed}
     for number in sorted(bare):
         document = out.bundle.documents[number]
         out.finding(

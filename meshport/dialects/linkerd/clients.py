@@ -143,8 +143,9 @@ class Clients:
             return False
         root = Cursor.root(self.bound, reference.number)
         facts = tuple(fact for _, fact in (root.at("spec") if alone else reference).leaves()) + ((root.ref(),) if alone else ())
-        values = {"what": f"{kind} {ref}", "lack": self._lack(kind, ref)}
-        self.ir.losses.append(Loss("MP014", facts, root.number, values, at=min(reference.at("name").src)))
+        lack = self._lack(kind, ref)
+        values = {"what": f"{kind} {ref}", "lack": lack}
+        self.ir.losses.append(Loss("MP014", facts, root.number, values, at=min(reference.at("name").src), deciding=lack == ABSENT))
         return True
 
     def _lack(self, kind: str, ref: Ref) -> str:
@@ -172,15 +173,9 @@ class Clients:
                 continue
             known = (self._mesh if kind.value == "MeshTLSAuthentication" else self._networks).get(ref)
             if known is None or kind.value not in ("MeshTLSAuthentication", "NetworkAuthentication"):
-                self.ir.losses.append(
-                    Loss(
-                        "MP014",
-                        (kind, name),
-                        number,
-                        {"what": f"{kind.value} {ref}", "lack": self._lack(kind.value, ref)},
-                        at=min(name.src),
-                    )
-                )
+                lack = self._lack(kind.value, ref)
+                values = {"what": f"{kind.value} {ref}", "lack": lack}
+                self.ir.losses.append(Loss("MP014", (kind, name), number, values, at=min(name.src), deciding=lack == ABSENT))
                 return None
             found = self._mesh_tls(known, ref) if kind.value == "MeshTLSAuthentication" else self._network(known, ref)
             if found.any_of is None:

@@ -144,13 +144,13 @@ def _listed(place: Cursor, home: str, number: int, specs: Specs, ir: IR) -> tupl
                 missing = [] if known is None else [name for name in wanted if name not in {match.name for match in known}]
                 if known is None or missing:
                     what = f"HTTPRouteGroup {ref}" if known is None else f"match {', '.join(missing)} of HTTPRouteGroup {ref}"
-                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": what, "lack": ABSENT}))
+                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": what, "lack": ABSENT}, deciding=True))
                 matches.extend(replace(match, src=match.src | match.named) if wanted else match for match in known or ())
             elif kind.value == "TCPRoute":
                 plain = True
                 route = specs.ports(ref)
                 if route is None:
-                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"TCPRoute {ref}", "lack": ABSENT}))
+                    ir.losses.append(Loss("MP014", (kind, name), number, {"what": f"TCPRoute {ref}", "lack": ABSENT}, deciding=True))
                     plain = False
                     continue
                 src |= route.src
