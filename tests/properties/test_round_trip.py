@@ -75,7 +75,8 @@ class Trip:
             subjects = (change.subject, whole, f"{whole} other ports")  # a port that a wider value of its rule covers is one of the others
             if change.subject.startswith(unread):
                 continue
-            if not any((subject, aspect) in said for subject in subjects for aspect in (change.aspect, "*")):
+            of_a_port = {subject for subject, _ in said if subject.startswith(GUARDS) and subject.partition(" port ")[0] == whole}
+            if not any((subject, aspect) in said for subject in (*subjects, *of_a_port) for aspect in (change.aspect, "*")):
                 found.append(f"{change.change} {change.subject} {change.path}: {change.before} -> {change.after}")
         return found
 
@@ -102,8 +103,8 @@ def _convert(objects: list[Obj], source: str, target: str) -> Result:
 
 
 def _of_sidecars_alone(change: meshport.Change) -> bool:
-    """Whether a difference is about what Cilium has no place for, so that it cannot remember it: who has a sidecar, its size, and what it encrypts."""
-    return change.subject.startswith(("mesh membership of", "proxy of")) or change.aspect == "tls.mode"
+    """Whether a difference is about what Cilium has no place for, so that it cannot remember it: who has a sidecar, its size, whether it logs, and what it encrypts."""
+    return change.subject.startswith(("mesh membership of", "proxy of", "access log of")) or change.aspect == "tls.mode"
 
 
 @pytest.mark.parametrize("seed", some(range(5)))
