@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.gateway_api.unread import SETS
 from meshport.findings import Affected
+from meshport.ir import listening
 from meshport.ir.base import Fact, Ref
 from meshport.mapping.bound import MESH_NAMES
 from meshport.mapping.table import dialect_of_group, in_range
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from meshport.mapping.bound import Bound
 
 _SINCE: dict[str, dict[str, str]] = {
-    "istio": {"UDPRoute": "", "ListenerSet": "1.30", "XListenerSet": "1.28"},
-    "cilium": {"TCPRoute": "1.20", "UDPRoute": "1.20", "ListenerSet": "1.20", "XListenerSet": ""},
+    "istio": {"UDPRoute": "", **SETS["istio"]},
+    "cilium": {"TCPRoute": "1.20", "UDPRoute": "1.20", **SETS["cilium"]},
 }
 """Kinds that the mesh's gateways came to read with a release, "" for those that none of them reads."""
 _ENTRANCES = ("Gateway", "ListenerSet", "XListenerSet")
@@ -34,12 +36,15 @@ _CHECK = "gateway.tls.client-validation"
 
 def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
     """One finding for each feature of an object that the target does not do, and for each object of a kind that it does not read."""
-    if options.source == options.target or options.target not in _SINCE:
+    if options.target not in _SINCE:
         return
+    own = options.source == options.target
     dead = {number for routes in ir.routes if routes.problem for number in routes.documents or (routes.document,)}
     served = _served(out, options)
     said = {leaf for finding in out.findings for leaf in finding.leaves}
-    closed = {finding.document for finding in out.findings if finding.code == "MP709"}
+    closed = {
+        finding.document for finding in out.findings if finding.code == "MP709" or (finding.code == "MP708" and finding.effect == "widens")
+    }
     for number, document in enumerate(bound.bundle.documents):
         kept = number in out.staying or document.kind in _ENTRANCES or any(kind != "Service" for kind, _ in _parents(document, options))
         if (
@@ -53,19 +58,38 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
             continue
         affects = (Affected(document.namespace or options.default_namespace),)
         since = _SINCE[options.target].get(document.kind)
+        was = bound.releases.get(options.source) if own else None
+        if own and (not since or was is None or not in_range(was, since, None)):
+            continue  # the mesh goes on reading it as it did, or went on passing it over
         if since is not None and not (since and in_range(options.target_version, since, None)):
             src = frozenset(range(document.first, document.first + document.count)) - said
             out.finding(
                 "MP749", src, document=number, disposition="dropped", affects=affects, feature="routing.parent",
                 object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}",
                 mesh=MESH_NAMES[options.target], kind=document.kind, until=f" before {since}" if since else "",
+                explains=_of_a_set(ir, range(document.first, document.first + document.count)),
             )  # fmt: skip
             continue
-        for feature, leaves in _undone(bound, document, out, said):
+        for feature, leaves in _undone(bound, document, out, said) if not own else ():
             if feature != _CHECK or number not in closed:
                 values = [bound.bundle.value(leaf) for leaf in leaves]
                 value = next((one for one in values if one not in ("", None)), values[0])
-                out.lost(Fact(value, frozenset(leaves), feature), document=number, affects=affects, value=value)
+                explains = _of_checks(ir, number) if feature == _CHECK else frozenset()
+                out.lost(Fact(value, frozenset(leaves), feature), document=number, affects=affects, explains=explains, value=value)
+
+
+def _of_a_set(ir: IR, leaves: range) -> frozenset[tuple[str, str]]:
+    """The differences that follow where nobody reads a set of listeners."""
+    found: frozenset[tuple[str, str]] = frozenset()
+    for gateway in ir.gateways:
+        found |= listening.explains(gateway.ref.value, [item for item in gateway.added if any(leaf in leaves for leaf in item.port.src)])
+    return found
+
+
+def _of_checks(ir: IR, number: int) -> frozenset[tuple[str, str]]:
+    """The differences that follow where a Gateway's checks of client certificates end."""
+    own = [(one.ref.value, [item for item in one.listeners if item.check is not None]) for one in ir.gateways if one.document == number]
+    return frozenset(pair for ref, asking in own for pair in listening.explains(ref, asking))
 
 
 def _undone(bound: Bound, document: Document, out: Output, said: set[int]) -> Iterator[tuple[str, list[int]]]:

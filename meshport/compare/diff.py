@@ -48,7 +48,10 @@ def at_gateways(old: IR, new: IR) -> tuple[Canonical, Canonical]:
     """What both IRs say of what Gateways listen for, and of requests and connections that come in through them; port by port where rules of either ask for
     one."""
     apart = ingress.by_port(old) | ingress.by_port(new)
-    first, second = ({**ingress.canonical(ir, apart), **connections.at_gateways(ir), **listeners.shared(ir)} for ir in (old, new))
+    shown = {*old.world.grants, *new.world.grants}
+    first, second = (
+        {**ingress.canonical(ir, apart), **connections.at_gateways(ir), **listeners.shared(ir, shown, apart)} for ir in (old, new)
+    )
     return first, second
 
 

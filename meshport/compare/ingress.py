@@ -77,11 +77,11 @@ def at_gateways(ir: IR, listener: Listener | None = None, *, whole: bool = False
     hosts that both name; `whole`: for the hosts as the rules name them, and with what only sends requests on to https."""
     found: dict[tuple[str, str], ServiceRoutes] = {}
     for routes in sorted(ir.routes, key=lambda item: (item.kind, item.ref.value)):
-        if routes.problem or routes.protocol in ("tls", "tcp") or (not whole and _of_a_listener(routes)):
+        if routes.problem or routes.protocol in ("tls", "tcp") or (not whole and sends_on(routes)):
             continue
         if listener is not None and routes.sections and (listener.name is None or listener.name.value not in routes.sections):
             continue
-        hosts = [fact.value for fact in routes.hostnames] or [routes.host.value if routes.kind == "VirtualService" else "*"]
+        hosts = hosts_of(routes)
         if listener is not None and routes.listener_port not in (None, listener.port.value):
             continue
         if listener is not None and listener.hosts:
@@ -100,7 +100,18 @@ def at_gateways(ir: IR, listener: Listener | None = None, *, whole: bool = False
         yield subject, host, routes
 
 
-def _of_a_listener(routes: ServiceRoutes) -> bool:
+def hosts_of(routes: ServiceRoutes) -> list[str]:
+    """The hosts that rules at a Gateway are for."""
+    return [fact.value for fact in routes.hostnames] or [routes.host.value if routes.kind == "VirtualService" else "*"]
+
+
+def hangs(routes: ServiceRoutes, gateway: Ref, listener: Listener) -> bool:
+    """Whether rules for requests hang on a listener of a Gateway, whatever the hosts."""
+    named = not routes.sections or (listener.name is not None and listener.name.value in routes.sections)
+    return named and routes.listener_port in (None, listener.port.value) and gateway in outer_gateways(routes)
+
+
+def sends_on(routes: ServiceRoutes) -> bool:
     """Whether a route does nothing but send every request on to https."""
     redirects = [rule.filter("redirect") for rule in routes.rules if not rule.matches]
     return len(routes.rules) == 1 and any(item is not None and {name for name, _ in item.parts} == {"scheme", "code"} for item in redirects)

@@ -4,15 +4,17 @@ and their order decide nothing by themselves."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from meshport.compare import routing
-from meshport.compare.ingress import at_gateways
+from meshport.compare.ingress import at_gateways, hangs, hosts_of, sends_on
+from meshport.dialects.gateway_api.forwarding import may_refer
 from meshport.ir.base import Ref
 from meshport.ir.listening import BYTES, LISTENERS, passes_on, places, protocol, spoken
-from meshport.ir.model import IR, Gateway, Listener
+from meshport.ir.model import IR, ClientCheck, Gateway, Listener
 from meshport.ir.routing import ServiceRoutes, gateway_of, ingress_subject
+from meshport.values.hosts import host_matches, narrower
 
 WHAT, INGRESS, ON_PORT = LISTENERS, "ingress of Gateway ", " on port "
 WAYPOINT = "istio-waypoint"
@@ -24,19 +26,27 @@ def canonical(ir: IR) -> dict[str, dict[str, Any]]:
     return {f"{WHAT}{gateway.ref.value}": _of_gateway(ir, gateway) for gateway in ir.gateways if gateway.listeners}
 
 
-def shared(ir: IR) -> dict[str, dict[str, Any]]:
+def shared(ir: IR, shown: Collection[str], apart: Collection[Ref]) -> dict[str, dict[str, Any]]:
     """The same in the words that an Istio Gateway and one of the Gateway API have both: what each port listens for, host by host, with the TLS that it ends or
-    passes on and the names of its certificates. Who serves it and whose routes it admits are not of both; a waypoint, which Istio alone knows for a proxy
-    inside its mesh, is no way in."""
+    passes on, its certificates, those that clients have to show, and whether plaintext is sent on to https. Who serves it and whose routes it admits are not
+    of both; a waypoint, which Istio alone knows for a proxy inside its mesh, is no way in. `shown` are the namespaces whose ReferenceGrants are known, `apart` the
+    Gateways whose rules are compared port by port, among them those that only send on."""
     found: dict[str, dict[str, set[str]]] = {}
+    sent = [routes for routes in ir.routes if not routes.problem and routes.protocol not in ("tls", "tcp") and sends_on(routes)]
     for gateway in ir.gateways:
-        for listener in gateway.listeners if not gateway.implementation.value.startswith(WAYPOINT) else ():
+        for listener in (*gateway.listeners, *gateway.added) if not gateway.implementation.value.startswith(WAYPOINT) else ():
+            meant = _meant(listener, gateway, ir, shown)
             for place in places(listener):
-                found.setdefault(f"{WHAT}{gateway.ref.value}", {}).setdefault(place, set()).add(_meant(listener))
+                said = (
+                    meant
+                    if gateway.ref.value in apart
+                    else meant + _sent_on(listener, place.rpartition(" ")[2], gateway.ref.value, sent, ir)
+                )
+                found.setdefault(f"{WHAT}{gateway.ref.value}", {}).setdefault(place, set()).add(said)
     return {subject: {place: " and ".join(sorted(said)) for place, said in data.items()} for subject, data in found.items()}
 
 
-def _meant(listener: Listener) -> str:
+def _meant(listener: Listener, asking: Gateway, ir: IR, shown: Collection[str]) -> str:
     """What a listener speaks, without the words of either dialect."""
     named = listener.protocol.value.upper()
     if spoken(listener) not in ("HTTPS", "TLS"):
@@ -44,19 +54,57 @@ def _meant(listener: Listener) -> str:
     if passes_on(listener):
         return "TLS passed on"
     mode = _ENDS.get(listener.tls.value.upper(), listener.tls.value) if listener.tls is not None else "ended"
-    certificates = ", ".join(sorted({fact.value for fact in listener.certificates}))
-    return f"{spoken(listener)}, TLS {mode}" + (f", certificates {certificates}" if certificates else "")
+    certificates = _objects(listener.secrets, asking, ir, shown)
+    insists = listener.check is not None and listener.check.mode.value != "unchecked"  # else nobody is refused
+    checked = f", {_checked(listener.check, asking, ir, shown)}" if listener.check is not None and insists else ""
+    return f"{spoken(listener)}, TLS {mode}" + (f", certificates {certificates}" if certificates else "") + checked
 
 
-_ENDS = {"SIMPLE": "ended", "TERMINATE": "ended"}
+_ENDS = {"SIMPLE": "ended", "TERMINATE": "ended", "MUTUAL": "ended", "OPTIONAL_MUTUAL": "ended"}
+
+
+def _checked(check: ClientCheck, asking: Gateway, ir: IR, shown: Collection[str]) -> str:
+    """What clients have to show, in words."""
+    by = _objects(check.authorities, asking, ir, shown)
+    return f"client certificates {check.mode.value}" + (f" by {by}" if by else "") + "".join(f" of {one}" for one in check.narrower)
+
+
+def _objects(listed: Iterable[tuple[str, Ref]], asking: Gateway, ir: IR, shown: Collection[str]) -> str:
+    """Secrets and the like as a Gateway names them, those of other namespaces that nothing lets it refer to marked; their kind decides nothing."""
+    found, home = set(), asking.ref.value.namespace
+    for kind, ref in listed:
+        name = ref.name if ref.namespace == home else str(ref)
+        needs = (
+            asking.kind.startswith("gateway.networking") and ref.namespace not in ("", home) and ref.namespace in {*shown, *ir.world.grants}
+        )
+        let = not needs or any(may_refer(grant, "Gateway", home, ref.name, kind) for grant in ir.world.grants.get(ref.namespace, ()))
+        found.add(name if let else f"{name} without a grant")
+    return ", ".join(sorted(found))
+
+
+def _sent_on(listener: Listener, host: str, gateway: Ref, sent: list[ServiceRoutes], ir: IR) -> str:
+    """Whether requests for a host are sent on to https, all of them or those that no other rule takes."""
+    if listener.redirect is not None and listener.redirect.value:
+        return ", every request sent on to https with 301"
+    mine = [routes for routes in sent if hangs(routes, gateway, listener) and any(host_matches(one, host) for one in hosts_of(routes))]
+    if not mine:
+        return ""
+    others = (
+        routes
+        for routes in ir.routes
+        if routes not in mine and not routes.problem and routes.protocol not in ("tls", "tcp") and hangs(routes, gateway, listener)
+    )
+    met = any(narrower(one, host) is not None for routes in others for one in hosts_of(routes))
+    code = next((part.value for rule in mine[0].rules for one in rule.filters if (part := one.part("code")) is not None), 302)
+    return f", {'the rest of the requests' if met else 'every request'} sent on to https with {code}"
 
 
 def _of_gateway(ir: IR, gateway: Gateway) -> dict[str, Any]:
     found: dict[str, list[str]] = {}
-    for listener in gateway.listeners:
+    for listener in (*gateway.listeners, *gateway.added):
         for host in [fact.value for fact in listener.hosts] or ["*"]:
-            found.setdefault(f"port {listener.port.value} for {host}", []).append(_said(listener))
-        for key, rules in _hung(ir, gateway, listener).items():
+            found.setdefault(f"port {listener.port.value} for {host}", []).append(_said(listener, gateway, ir))
+        for key, rules in _hung(ir, gateway, listener).items() if listener not in gateway.added else ():
             found.setdefault(f"{key}{ON_PORT}{listener.port.value}", []).append(rules)
     return {"served by": gateway.implementation.value, **{key: " and ".join(sorted(set(value))) for key, value in found.items()}}
 
@@ -71,12 +119,14 @@ def apart(subject: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> 
     return one, two
 
 
-def _said(listener: Listener) -> str:
+def _said(listener: Listener, asking: Gateway, ir: IR) -> str:
     parts = [listener.protocol.value]
     if listener.tls is not None:
         parts.append(f"TLS {listener.tls.value}")
-    if listener.certificates:
-        parts.append(f"certificates {', '.join(sorted(fact.value for fact in listener.certificates))}")
+    if listener.secrets:
+        parts.append(f"certificates {_objects(listener.secrets, asking, ir, ())}")
+    if listener.check is not None:
+        parts.append(_checked(listener.check, asking, ir, ()))
     if listener.redirect is not None and listener.redirect.value:
         parts.append("redirected to https")
     parts += sorted(f"{path} {fact.value}" for path, fact in listener.extras)

@@ -29,6 +29,18 @@ class Admits:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientCheck:
+    """The certificate that a listener asks of clients: `mode` is `required`, `optional` (a valid one, or none) or `unchecked` (any, or none).
+
+    `authorities` are the objects that it goes by, with their kind; `narrower` what else has to hold of the certificate, in the source's words.
+    """
+
+    mode: Fact[str]
+    authorities: tuple[tuple[str, Ref], ...] = ()
+    narrower: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """A port of a gateway with the hosts that it takes (`namespace/host` where the source limits whose routes may claim one).
 
@@ -45,6 +57,8 @@ class Listener:
     redirect: Fact[bool] | None = None
     extras: tuple[tuple[str, Fact[Any]], ...] = ()
     admits: Admits | None = None  # of a Gateway of the Gateway API
+    secrets: tuple[tuple[str, Ref], ...] = ()  # the certificates as objects, with their kind
+    check: ClientCheck | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +70,7 @@ class Gateway:
     document: int
     implementation: Fact[str]
     listeners: tuple[Listener, ...] = ()  # of a Gateway in a mesh's own words; one of the Gateway API stays as it is
+    added: tuple[Listener, ...] = ()  # by ListenerSets, on which routes of their own hang
 
     @property
     def labels(self) -> dict[str, str]:

@@ -143,3 +143,119 @@ def test_servers_of_istio_and_listeners_of_the_gateway_api(servers: str, listene
     assert [item.aspect for item in found] == [f"port {place}" for place in places]
     proof = meshport.verify(*sides, old_mesh="istio", new_mesh="cilium")
     assert proof.undecided == [] and any("listeners" in item.subject for item in proof.differences) == bool(places)
+
+
+SENT_ON = PLAIN.replace("['*']", "['*'], tls: {httpsRedirect: true}")
+BOTH = f"{OPEN.replace(', hostname: web.example.com', '')}, {ENDS}"
+ON_HTTPS = "{name: edge, sectionName: https}"
+
+
+def redirect(code: int, scheme: str = "https") -> str:
+    return f"""---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: secure, namespace: shop}}
+spec:
+  parentRefs: [{{name: edge, sectionName: http}}]
+  rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{scheme: {scheme}, statusCode: {code}}}}}]}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("servers", "route", "parents", "same"),
+    [
+        (SENT_ON, redirect(301), ON_HTTPS, True),
+        (SENT_ON, redirect(302), ON_HTTPS, False),
+        (SENT_ON, "", ON_HTTPS, False),
+        (PLAIN, redirect(301), ON_HTTPS, False),
+        (SENT_ON, redirect(301), "{name: edge}", False),  # the rules take requests for their host before
+    ],
+)
+def test_plaintext_that_is_sent_on_to_https_is_compared_across_meshes(servers: str, route: str, parents: str, same: bool) -> None:
+    """A server's `httpsRedirect`, and a route of the Gateway API that does nothing else."""
+    old = meshport.load_text(WORLD + ISTIO.format(servers=f"{servers}, {SERVER}"))
+    new = meshport.load_text(WORLD + API.format(listeners=BOTH, parents=parents) + route)
+    told = [
+        item.aspect for item in meshport.diff(old, new, old_mesh="istio", new_mesh="cilium") if item.subject.startswith("listeners of ")
+    ]
+    assert told == ([] if same else ["port 80 for *"])
+
+
+MUTUAL = SERVER.replace("SIMPLE", "MUTUAL")
+FRONTEND = "tls: {frontend: {default: {validation: {caCertificateRefs: [{group: '', kind: ConfigMap, name: %s}]}}}}, "
+
+
+@pytest.mark.parametrize(
+    ("servers", "said", "same"),
+    [
+        (MUTUAL, FRONTEND % "web", True),
+        (MUTUAL, FRONTEND % "other", False),
+        (MUTUAL, "", False),
+        (SERVER, FRONTEND % "web", False),
+        (MUTUAL.replace("MUTUAL", "OPTIONAL_MUTUAL"), FRONTEND % "web", False),
+        (SERVER, (FRONTEND % "web").replace("validation: {", "validation: {mode: AllowInsecureFallback, "), True),
+    ],
+)
+def test_certificates_that_clients_have_to_show_are_compared_across_meshes(servers: str, said: str, same: bool) -> None:
+    old = meshport.load_text(WORLD + ISTIO.format(servers=servers))
+    new = meshport.load_text(WORLD + _with(said))
+    told = [
+        item.aspect
+        for item in meshport.diff(old, new, old_mesh="istio", new_mesh="gateway-api")
+        if item.subject.startswith("listeners of ")
+    ]
+    assert told == ([] if same else ["port 443 for web.example.com"])
+
+
+def _with(said: str, listeners: str = ENDS) -> str:
+    return API.format(listeners=listeners, parents="{name: edge}").replace("gatewayClassName: cilium, ", f"gatewayClassName: istio, {said}")
+
+
+def test_no_release_of_cilium_asks_clients_for_certificates() -> None:
+    asking = _with(FRONTEND % "web").replace("gatewayClassName: istio", "gatewayClassName: cilium")
+    sides = [meshport.load_text(WORLD + text) for text in (ISTIO.format(servers=MUTUAL), asking)]
+    assert [item.aspect for item in meshport.diff(*sides, old_mesh="istio", new_mesh="cilium")].count("port 443 for web.example.com") == 1
+
+
+AWAY = ENDS.replace("{name: web}", "{name: web, namespace: certs}")
+GRANT = """---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {{name: g, namespace: certs}}
+spec: {{from: [{{group: gateway.networking.k8s.io, kind: Gateway, namespace: {home}}}], to: [{{group: "", kind: Secret}}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "same"),
+    [
+        (_with("", AWAY) + GRANT.format(home="shop"), True),
+        (_with("", AWAY) + GRANT.format(home="other"), False),
+        (_with("", AWAY), False),
+        (_with("", ENDS), False),
+    ],
+)
+def test_certificates_are_compared_with_their_namespace_and_what_lets_a_gateway_refer_to_them(new: str, same: bool) -> None:
+    old = meshport.load_text(WORLD + _with("", AWAY) + GRANT.format(home="shop"))
+    found = meshport.diff(old, meshport.load_text(WORLD + new), old_mesh="istio", new_mesh="cilium")
+    assert [item.aspect for item in found if item.subject.startswith("listeners of ")] == ([] if same else ["port 443 for web.example.com"])
+
+
+SET = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more, namespace: shop}
+spec: {parentRef: {name: edge}, listeners: [{name: more, port: 8080, protocol: HTTP}]}
+"""
+
+
+@pytest.mark.parametrize(("admits", "release", "said"), [("Same", None, True), ("None", None, False), ("Same", "1.19", False)])
+def test_listeners_of_sets_are_those_of_the_gateway_that_admits_them(admits: str, release: str | None, said: bool) -> None:
+    text = _with(f"allowedListeners: {{namespaces: {{from: {admits}}}}}, ") + SET
+    sides = [
+        meshport.load_text(WORLD + one)
+        for one in (text, text.partition("---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet")[0])
+    ]
+    options = {} if release is None else {"source_version": release}
+    found = meshport.diff(*sides, old_mesh="cilium", new_mesh="istio", **options)
+    assert [item.aspect for item in found if item.subject.startswith("listeners of ")] == (["port 8080 for *"] if said else [])

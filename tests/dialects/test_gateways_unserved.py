@@ -40,7 +40,7 @@ spec: {parentRefs: [{name: edge}], %srules: [{%sbackendRefs: [{name: web, port: 
 
 
 def converted(text: str, target: str, **options: Any) -> Any:
-    return meshport.convert(meshport.load_text(text), source="gateway-api", target=target, **options)
+    return meshport.convert(meshport.load_text(text), **{"source": "gateway-api", "target": target, **options})
 
 
 def codes(result: Any) -> list[str]:
@@ -113,3 +113,69 @@ def test_a_gateway_each_of_whose_listeners_asks_for_a_certificate_is_not_carried
     assert codes(result) == ["MP709", "MP709"] and "not carried over" in result.findings[0].message
     assert ("Gateway", "edge") in {(item["kind"], item["name"]) for item in result.removals}
     assert result.ledger.counts["unaccounted"] == 0
+
+
+def _edge(listener: str, gateway: str = "") -> str:
+    return f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: shop}}
+spec: {{gatewayClassName: istio, {gateway}listeners: [{{name: http, port: 80, protocol: HTTP}}, {{name: https, port: 443, protocol: HTTPS, tls: {{{listener}}}}}]}}
+"""
+
+
+CERT = "certificateRefs: [{name: cert}]"
+CA = "caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]"
+
+
+def test_a_check_that_a_listener_said_is_said_for_its_port() -> None:
+    """The release of the API has no such field any more; it was written without the name of the authority, which no cluster takes."""
+    result = converted(_edge(f"{CERT}, frontendValidation: {{{CA}}}"), "linkerd", source="istio", gateway_class="envoy")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert gateway["listeners"][1]["tls"] == {"certificateRefs": [{"name": "cert"}]}
+    said = {"caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "ca"}]}
+    assert gateway["tls"]["frontend"] == {"default": {}, "perPort": [{"port": 443, "tls": {"validation": said}}]}
+
+
+@pytest.mark.parametrize(
+    "listener",
+    [
+        f"{CERT}, options: {{gateway.istio.io/tls-terminate-mode: MUTUAL}}",
+        f"{CERT}, options: {{gateway.istio.io/tls-terminate-mode: OPTIONAL_MUTUAL}}",
+        "options: {gateway.istio.io/tls-terminate-mode: ISTIO_MUTUAL}",
+    ],
+)
+def test_a_check_in_an_option_that_istio_alone_reads_closes_the_listener_under_another_class(listener: str) -> None:
+    """The class that takes over would have passed over the option, and let everybody in."""
+    result = converted(_edge(listener), "gateway-api", source="istio", gateway_class="envoy")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert [item["name"] for item in gateway["listeners"]] == ["http"] and "MP709" in codes(result)
+    loose = converted(_edge(listener), "gateway-api", source="istio", gateway_class="envoy", on_loss="looser")
+    assert [(item.code, item.effect) for item in loose.findings if item.severity == "error"] == [("MP708", "widens")]
+
+
+def test_a_check_that_cilium_passed_over_begins_to_act_with_another_class() -> None:
+    text = _edge(CERT, f"tls: {{frontend: {{default: {{validation: {{{CA}}}}}}}}}, ").replace("Name: istio", "Name: cilium")
+    result = converted(text, "istio", source="cilium", gateway_class="istio")
+    assert [item.effect for item in result.findings if item.code == "MP774"] == ["narrows"]
+    assert "MP774" not in codes(converted(text, "istio", source="cilium"))
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_a_waypoint_is_no_gateway_that_another_class_takes_over(target: str) -> None:
+    text = _edge(CERT).replace("Name: istio", "Name: istio-waypoint")
+    result = converted(text, target, gateway_class="envoy")
+    assert not [item for item in result.manifests if item.object["kind"] == "Gateway"]
+
+
+@pytest.mark.parametrize(("release", "said"), [("1.29", True), ("1.30", False)])
+def test_a_release_that_reads_no_sets_of_listeners_loses_them(release: str, said: bool) -> None:
+    more = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {name: more, namespace: shop}
+spec: {parentRef: {name: edge}, listeners: [{name: more, port: 8080, protocol: HTTP}]}
+"""
+    text = _edge(CERT, "allowedListeners: {namespaces: {from: Same}}, ") + more
+    result = converted(text, "istio", source="istio", target_version=release)
+    assert ("MP749" in codes(result)) is said and "MP900" not in codes(result)

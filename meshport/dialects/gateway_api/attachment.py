@@ -34,14 +34,18 @@ UNATTACHED = "MP348"
 
 def admits(listener: Cursor) -> Admits:
     """What `allowedRoutes` of a listener says; where it says nothing, routes of the Gateway's own namespace of every kind that the protocol has."""
-    place = listener.at("allowedRoutes")
+    return admitted(listener.at("allowedRoutes"), "Same")
+
+
+def admitted(place: Cursor, default: str) -> Admits:
+    """What is said of the namespaces and kinds that are let in, with what holds without a word of the first."""
     origin = place.at("namespaces").text("from")
     selector = place.at("namespaces").selector("selector") if place.at("namespaces", "selector") else None
     listed = place.each("kinds")
     kinds = (
         tuple(str(item.at("kind").value) for item in listed if not item.at("group") or item.at("group").value == GROUP) if listed else None
     )
-    return Admits(origin.value if origin is not None else "Same", selector.value if selector is not None else Selector(), kinds)
+    return Admits(origin.value if origin is not None else default, selector.value if selector is not None else Selector(), kinds)
 
 
 def settle(ir: IR) -> None:
@@ -128,20 +132,21 @@ def _takes(listener: Listener, gateway: Gateway, routes: ServiceRoutes, world: W
     of_protocol = _KINDS.get(listener.protocol.value)
     if of_protocol is not None and routes.kind not in of_protocol:
         return False
-    if said is not None and (not _from(said, gateway, routes, world) or (said.kinds is not None and routes.kind not in said.kinds)):
+    home, own = routes.ref.value.namespace, gateway.ref.value.namespace
+    if said is not None and (not from_there(said, own, home, world) or (said.kinds is not None and routes.kind not in said.kinds)):
         return False
     mine = [fact.value for fact in routes.hostnames]
     return not mine or not listener.hosts or any(narrower(listener.hosts[0].value, host) is not None for host in mine)
 
 
-def _from(said: Admits, gateway: Gateway, routes: ServiceRoutes, world: World) -> bool:
-    home = routes.ref.value.namespace
+def from_there(said: Admits, own: str, home: str, world: World) -> bool:
+    """Whether objects of a namespace are let in by a Gateway of the namespace `own`; True also where a label that decides is not known."""
     if said.origin == "Selector":
         there = world.namespaces.get(home)
         if there is None and (said.selector.expressions or any(key != NAME for key, _ in said.selector.labels)):
             return True  # the labels of the namespace are not known
         return said.selector.accepts({**(there.labels if there is not None else {}), NAME: home})
-    return said.origin == "All" or (said.origin == "Same" and home == gateway.ref.value.namespace)
+    return said.origin == "All" or (said.origin == "Same" and home == own)
 
 
 def _of_istio(text: str, gateway: Gateway, routes: ServiceRoutes) -> bool:

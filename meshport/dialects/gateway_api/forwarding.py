@@ -58,12 +58,12 @@ def nobody_there(backend: Backend, src: Src, place: Cursor) -> Backend:
     return replace(backend, service=backend.service.holding(gone).also(src), host=host, refused=True)
 
 
-def may_refer(grant: Any, kind: str, namespace: str, service: str) -> bool:
-    """Whether the spec of a ReferenceGrant lets routes of a kind and namespace send to a Service."""
+def may_refer(grant: Any, kind: str, namespace: str, name: str, of: str = "Service") -> bool:
+    """Whether the spec of a ReferenceGrant lets objects of a kind and namespace refer to an object of the kind `of`, which has no API group."""
     listed = (grant.get(key) if isinstance(grant, dict) else None for key in ("from", "to"))
     senders, targets = ([one for one in items if isinstance(one, dict)] if isinstance(items, list) else [] for items in listed)
     return any((one.get("group"), one.get("kind"), one.get("namespace")) == (GATEWAY, kind, namespace) for one in senders) and any(
-        not one.get("group") and one.get("kind") == "Service" and one.get("name") in (None, "", service) for one in targets
+        not one.get("group") and one.get("kind") == of and one.get("name") in (None, "", name) for one in targets
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.entrances import judging
+from meshport.dialects.gateway_api import client_checks
 from meshport.findings import Affected
 from meshport.ir import listening
 from meshport.ir.authorization import Policy
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output
     from meshport.ir.model import IR
+    from meshport.ir.world import World
 
-CHECK = "gateway.tls.client-validation"
 API = "gateway.networking.k8s.io/v1"
 _ASKED = {"http": ("HTTP", "HTTPS"), "grpc": ("HTTP", "HTTPS"), "tls": ("TLS",), "tcp": ("TCP", "TLS")}
 
@@ -66,13 +67,18 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
         if gateway.kind != "networking.istio.io":
             out.imply("stays as it is", _spec(out, gateway.document) - gateway.implementation.src)
             found[ref] = Entry(ref)
-            if options.gateway_class and gateway.implementation.value != options.gateway_class:
+            if options.gateway_class and not is_waypoint(gateway) and gateway.implementation.value != options.gateway_class:
                 found[ref] = Entry(ref, written=handed_over(gateway, ir, out, options))
             else:
                 out.imply("stays as it is", gateway.implementation)
         else:
             found[ref] = _converted(gateway, ir, out, options)
     return found
+
+
+def is_waypoint(gateway: Gateway) -> bool:
+    """Whether a Gateway is a proxy inside Istio's mesh, and no way in that another class could take over."""
+    return gateway.implementation.value.startswith("istio-waypoint")
 
 
 def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
@@ -84,12 +90,9 @@ def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool
             "Istio goes, and the class that takes over knows none of the policies at its pods; delete it once clients use another entrance",
         )
         return False
-    document = out.bundle.documents[gateway.document]
-    asking, frontend = _asking(document.value["spec"], out, options)
-    listeners = document.value["spec"].get("listeners") or ()
-    left = [number for number in range(len(listeners)) if number not in asking]
-    _say_closed(gateway, asking, out, whole=bool(asking) and not left)
-    if asking and not left:
+    found, looser = client_checks.plan(gateway, ir, out, options), options.on_loss == "looser"
+    client_checks.say(found, out, looser=looser)
+    if found.nothing_left and not looser:
         out.remove(
             gateway.document,
             "Istio goes, and the class that takes over checks no client certificates; delete it once clients use another entrance",
@@ -100,52 +103,9 @@ def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool
     ref, was = gateway.ref.value, gateway.implementation
     affects = (Affected(ref.namespace, ref.name),)
     out.finding("MP771", document=gateway.document, affects=affects, gateway=str(ref), value=was.value, name=options.gateway_class)
-    if asking:
-        leaves = document.leaves["spec"]
-        obj.drop(("spec", "listeners"), NOWHERE)
-        obj.set(("spec", "listeners"), [], NOWHERE)
-        for position, number in enumerate(left):
-            own = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ()))
-            obj.set(("spec", "listeners", position), listeners[number], own)
-        if frontend:
-            place = ("spec", "tls") if set(document.value["spec"]["tls"]) == {"frontend"} else ("spec", "tls", "frontend")
-            obj.drop(place, _checks(leaves))
+    client_checks.begin(found, out, options.gateway_class or "")
+    client_checks.write(found, obj, out, looser=looser)
     return True
-
-
-def _asking(spec: dict[str, Any], out: Output, options: Options) -> tuple[list[int], Any]:
-    """The listeners that ask clients for a certificate where the implementation that takes the Gateway over asks for none, and what says it for all."""
-    frontend = (spec.get("tls") or {}).get("frontend") or {}
-    if options.on_loss == "looser" or out.table.support(CHECK, out.target, out.target_version).support != "none" or out.target != "cilium":
-        return [], frontend
-    default = (frontend.get("default") or {}).get("validation")
-    ports = {item.get("port"): (item.get("tls") or {}).get("validation") for item in frontend.get("perPort") or ()}
-    found = []
-    for number, item in enumerate(spec.get("listeners") or ()):
-        check = (item.get("tls") or {}).get("frontendValidation") or ports.get(item.get("port"), default)
-        if item.get("protocol") == "HTTPS" and check and check.get("mode") != "AllowInsecureFallback":
-            found.append(number)
-    return found, frontend
-
-
-def _checks(leaves: Any) -> frozenset[int]:
-    return frozenset(leaf for leaf, _ in leaves_below((leaves.get("tls") or {}).get("frontend") or {}, ()))
-
-
-def _say_closed(gateway: Gateway, asking: list[int], out: Output, *, whole: bool) -> None:
-    document, ref = out.bundle.documents[gateway.document], gateway.ref.value
-    leaves = document.leaves["spec"]
-    rest = "; no other is left, and the Gateway is not carried over" if whole else ""
-    for number in asking:
-        src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ())) | _checks(leaves)
-        port = document.value["spec"]["listeners"][number].get("port")
-        mine = [item for item in gateway.listeners if item.port.value == port and item.port.src <= src]
-        out.finding(
-            "MP709", src | (_spec(out, gateway.document) if whole else NOWHERE), document=gateway.document, disposition="dropped",
-            affects=(Affected(ref.namespace, ref.name),), gateway=str(ref), explains=frozenset({(ingress_subject(ref), "*")}) | listening.explains(ref, mine),
-            port=port,
-            reason=f"the check of client certificates, which Cilium's Gateways do not do{rest}",
-        )  # fmt: skip
 
 
 def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
@@ -157,6 +117,9 @@ def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
     ref = gateway.ref.value
     affects = (Affected(ref.namespace, ref.name),)
     out.finding("MP346", document=gateway.document, affects=affects, gateway=str(ref), name=options.gateway_class)
+    found = client_checks.plan(gateway, ir, out, options)
+    client_checks.begin(found, out, options.gateway_class)
+    client_checks.write(found, obj, out, looser=True)
     return True
 
 
@@ -264,7 +227,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
         seen.add(key)
         section = _section(entry, item, hostname)
         _listener(obj, len(entry.sections), section, item, host, name, hostname)
-        if away := _home_of_certificates(gateway, ir):
+        if (away := home_of_secrets(gateway, ir.world)) != ref.namespace:
             _certificates_of(away, obj, len(entry.sections), item, gateway, out)
         redirects = item.redirect is not None and item.redirect.value
         entry.sections.append(Section(section, hostname, redirects, item.port.value, listening.spoken(item)))
@@ -350,10 +313,10 @@ def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[st
     obj.set((*place, "allowedRoutes", "namespaces"), allowed, host if host is not None else item.port)
 
 
-def _home_of_certificates(gateway: Gateway, ir: IR) -> str:
-    """The namespace of the pods that serve an Istio Gateway, where it is another: `credentialName` is a Secret beside them; "" where it is the same or unknown."""
-    homes = {pod.ref.namespace for pod in gateway.pods(ir.world)}
-    return homes.pop() if len(homes) == 1 and homes != {gateway.ref.value.namespace} else ""
+def home_of_secrets(gateway: Gateway, world: World) -> str:
+    """The namespace of what `credentialName` of an Istio Gateway names, which is that of the pods that serve it; its own where nothing shows one."""
+    homes = {pod.ref.namespace for pod in gateway.pods(world)}
+    return homes.pop() if len(homes) == 1 else gateway.ref.value.namespace
 
 
 def _certificates_of(home: str, obj: Obj, number: int, item: Listener, gateway: Gateway, out: Output) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
-from meshport.dialects.gateway_api import attachment, backends
+from meshport.dialects.gateway_api import attachment, backends, listeners
 from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.forwarding import _since, _unadmitted, admitted, changing_nothing, filters_of
@@ -19,7 +19,6 @@ from meshport.dialects.gateway_api.patterns import quote, spans
 from meshport.dialects.gateway_api.unread import for_consumers, too_early
 from meshport.ir.authorization import Pattern
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
-from meshport.ir.model import Gateway, Listener
 from meshport.ir.resilience import CONNECTION_ERRORS, ISTIO_CONDITIONS, Retry
 from meshport.ir.routing import Filter, RouteMatch, RouteRule, ServiceRoutes, gather
 
@@ -39,6 +38,7 @@ HIDING = "a regular expression in which a shorter alternative hides a longer one
 def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: IR, *, family: str) -> None:
     """The routes and Gateways among the documents, into `ir`; routes for one Service and port are one entry, sorted by name."""
     found: list[ServiceRoutes] = []
+    sets: list[Cursor] = []
     documents = bound.bundle.documents
     for number in sorted(
         numbers, key=lambda i: (documents[i].namespace or options.default_namespace, documents[i].name, documents[i].kind)
@@ -51,7 +51,9 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         if family == "istio" and _waypoint(root):
             continue
         if kind == "Gateway" and document.group in (GROUP, "networking.istio.io"):
-            ir.gateways.append(_gateway(root, options))
+            ir.gateways.append(listeners.gateway(root, named(root, options), family))
+        elif kind in GATEWAYS and document.group != "networking.istio.io":
+            sets.append(root)
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
             found.extend(_route(root, kind, options, family))
             if document.group != GROUP and not root.each("spec", "parentRefs"):  # one of the group GROUP stays as it is
@@ -60,6 +62,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
             from meshport.dialects.gateway_api import connections
 
             ir.routes.extend(connections.lift(root, options, family))
+    listeners.add_sets(sets, ir.gateways, world, options, family)
     found = _per_port(found, world)
     ir.routes.extend(_folded(_by_kind(found, ir) if family == "linkerd" else found))
     attachment.settle(ir)
@@ -77,29 +80,6 @@ def _waypoint(root: Cursor) -> bool:
     """Whether a Gateway is no way in but a proxy inside Istio's mesh, which Istio's own lift reads."""
     name = root.text("spec", "gatewayClassName")
     return root.document.kind == "Gateway" and name is not None and name.value.startswith("istio-waypoint")
-
-
-def _gateway(root: Cursor, options: Options) -> Gateway:
-    name = root.text("spec", "gatewayClassName")
-    if name is None:
-        selector = root.at("spec", "selector")
-        shown = ",".join(f"{key}={item.value}" for key, item in selector.items())
-        name = Fact(shown, selector.src, "gateway.selector")
-    found = Gateway(named(root, options), root.document.api_version.rpartition("/")[0], root.number, name)
-    found.listeners = tuple(
-        Listener(
-            item.text("name"),
-            number,
-            protocol,
-            (host,) if (host := item.text("hostname")) is not None else (),
-            item.text("tls", "mode"),
-            tuple(name for ref in item.each("tls", "certificateRefs") if (name := ref.text("name")) is not None),
-            admits=attachment.admits(item),
-        )
-        for item in root.each("spec", "listeners")
-        if (number := item.number_at("port")) is not None and (protocol := item.text("protocol")) is not None
-    )
-    return found
 
 
 def _per_port(found: list[ServiceRoutes], world: World) -> list[ServiceRoutes]:

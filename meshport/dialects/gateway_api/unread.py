@@ -19,6 +19,16 @@ _SINCE = {
 }
 
 
+SETS = {"istio": {"ListenerSet": "1.30", "XListenerSet": "1.28"}, "cilium": {"ListenerSet": "1.20", "XListenerSet": ""}}
+"""Since when a mesh's gateways read sets of listeners; "" for those that none of them reads."""
+
+
+def reads_sets(root: Cursor, family: str) -> bool:
+    """Whether the release at hand reads a set of listeners; True where no release is known, and for the API alone."""
+    release, since = root.bound.releases.get(family), SETS.get(family, {}).get(root.document.kind)
+    return since is None or (bool(since) and (release is None or in_range(release, since, None)))
+
+
 def too_early(root: Cursor, kind: str, family: str) -> str:
     """The code of a route on a Service that the release at hand does not read; "" where it does, or where no release is known."""
     release, since = root.bound.releases.get(family), _SINCE.get((family, kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from meshport.dialects import gateway_accounts, installation, kubernetes, native_sidecars, near_endpoints, node_local
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.routes import GATEWAYS
 from meshport.dialects.linkerd import (
     allowing,
     default_retries,
@@ -54,7 +55,7 @@ class Linkerd:
         routed = [
             number
             for (_, kind), numbers in by_kind.items()
-            if kind in ("ServiceProfile", "TrafficSplit", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "Gateway")
+            if kind in ("ServiceProfile", "TrafficSplit", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", *GATEWAYS)
             for number in numbers
         ]
         routing.lift(bound, sorted(routed), ir.world, options, ir)
