@@ -17,6 +17,8 @@ from meshport.ir.routing import ServiceRoutes, gateway_of, ingress_subject
 from meshport.values.hosts import host_matches, narrower
 
 WHAT, INGRESS, ON_PORT = LISTENERS, "ingress of Gateway ", " on port "
+CHECK = "client certificates"
+REQUIRED = f"{CHECK} required"
 WAYPOINT = "istio-waypoint"
 _PLACE = re.compile(r"port (?P<port>\d+) for (?P<host>.*)|(?:requests for (?P<of>.*)|connections) on port (?P<on>\d+)")
 
@@ -66,7 +68,7 @@ _ENDS = {"SIMPLE": "ended", "TERMINATE": "ended", "MUTUAL": "ended", "OPTIONAL_M
 def _checked(check: ClientCheck, asking: Gateway, ir: IR, shown: Collection[str]) -> str:
     """What clients have to show, in words."""
     by = _objects(check.authorities, asking, ir, shown)
-    return f"client certificates {check.mode.value}" + (f" by {by}" if by else "") + "".join(f" of {one}" for one in check.narrower)
+    return f"{CHECK} {check.mode.value}" + (f" by {by}" if by else "") + "".join(f" of {one}" for one in check.narrower)
 
 
 def _objects(listed: Iterable[tuple[str, Ref]], asking: Gateway, ir: IR, shown: Collection[str]) -> str:
@@ -167,6 +169,12 @@ def _on(routes: ServiceRoutes, gateway: Ref, listener: Listener) -> bool:
     home = routes.ref.value.namespace
     mine = any(fact.value != "mesh" and gateway_of(fact.value, home) == gateway for fact in routes.gateways)
     return routes.protocol in ("tls", "tcp") and not routes.problem and named and mine
+
+
+def checked(told: Mapping[str, tuple[Any, Any]]) -> str:
+    """Whether clients without a certificate are let in where they were refused (allowed), or the other way round (denied): the first decides."""
+    sides = [(REQUIRED in str(one), REQUIRED in str(other)) for one, other in told.values() if one is not None and other is not None]
+    return "allowed" if (True, False) in sides else "denied" if (False, True) in sides else "routed"
 
 
 def request(subject: str, told: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:

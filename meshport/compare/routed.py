@@ -46,6 +46,7 @@ class Treated:
     after: str
     sources: tuple[Src, Src] = (NOWHERE, NOWHERE)
     aspects: tuple[str, ...] = ()
+    change: str = "routed"  # allowed or denied where a Gateway lets in, or refuses, who shows no certificate
 
 
 @dataclass(slots=True)
@@ -503,9 +504,11 @@ def _settings(subject: str, one: Mapping[str, Any], other: Mapping[str, Any], ol
         _flat(side) if side else f"no {what} said" for side in ({key: side[key] for key in told if key in side} for side in (one, other))
     )
     if subject.startswith((listeners.WHAT, listeners.INGRESS)):
-        request = listeners.request(subject, {key: (one.get(key), other.get(key)) for key in told})
-    else:
-        request = old.reaching(subject) or new.reaching(subject) or _place(subject, _world(old.ir, new.ir))
+        pairs = {key: (one.get(key), other.get(key)) for key in told}
+        request = listeners.request(subject, pairs)
+        change = listeners.checked(pairs) if subject.startswith(listeners.WHAT) else "routed"
+        return Compared(subject, 1, [Treated(subject, request, before, after, (old.leaves(subject), new.leaves(subject)), (), change)])
+    request = old.reaching(subject) or new.reaching(subject) or _place(subject, _world(old.ir, new.ir))
     return Compared(subject, 1, [Treated(subject, request, before, after, (old.leaves(subject), new.leaves(subject)))])
 
 

@@ -79,7 +79,7 @@ def verify(
             found.alike |= {item.subject} if item.alike else set()
             found.undecided += item.undecided
             found.differences += [
-                Difference("routed", one.request, one.before, one.after, [], one.sources, subject=one.subject) for one in item.differences
+                Difference(one.change, one.request, one.before, one.after, [], one.sources, subject=one.subject) for one in item.differences
             ]
         found.differences += [
             Difference("routed", request, one, other, [], sources, subject=subject)

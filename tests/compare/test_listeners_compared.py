@@ -64,7 +64,7 @@ def of_api(old: tuple[str, str], new: tuple[str, str]) -> meshport.Verification:
 )
 def test_a_server_of_istio_that_listens_for_something_else(new: str, said: str) -> None:
     found = of_istio(SERVER, new)
-    assert (found.verdict, found.undecided) == ("changed", [])
+    assert (found.verdict, found.undecided) == ("narrowed" if "MUTUAL" in said else "changed", [])
     assert said in found.differences[0].after
     assert "from outside the mesh" in sentence(found.differences[0].request)
 
@@ -205,6 +205,11 @@ def test_certificates_that_clients_have_to_show_are_compared_across_meshes(serve
         if item.subject.startswith("listeners of ")
     ]
     assert told == ([] if same else ["port 443 for web.example.com"])
+
+
+@pytest.mark.parametrize(("old", "new", "verdict"), [(MUTUAL, SERVER, "widened"), (SERVER, MUTUAL, "narrowed")])
+def test_whom_a_gateway_lets_in_without_a_certificate_is_access(old: str, new: str, verdict: str) -> None:
+    assert of_istio(old, new).verdict == verdict
 
 
 def _with(said: str, listeners: str = ENDS) -> str:
