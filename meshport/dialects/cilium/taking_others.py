@@ -13,6 +13,8 @@ from meshport.ir.base import PodSet, Selector
 LESS = ("narrows", "changes")
 OWN = "authorization.probe"
 """The feature of what only a workload itself says."""
+OF_ALL = {"MP281"}
+"""What is said once of all policies, whichever document it points at."""
 
 
 def tell(out: Output, access: Access) -> None:
@@ -33,7 +35,7 @@ def tell(out: Output, access: Access) -> None:
             if item is None:
                 continue
             for obj, selector in homes.get(item.workload.ref.namespace, ()):
-                if selector.accepts(item.workload.labels) and _speaks_of(finding.document, obj, item):
+                if selector.accepts(item.workload.labels) and (finding.code in OF_ALL or _speaks_of(finding.document, obj, item)):
                     more[Affected(place.namespace, ANY_POD if selector.everything else str(selector), place.port)] = None
         finding.affects = tuple(dict.fromkeys((*finding.affects, *more)))
 

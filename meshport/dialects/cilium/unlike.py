@@ -16,7 +16,7 @@ from meshport.dialects.cilium.drafts import Draft, rules_of
 from meshport.dialects.cilium.plaintext import default_of
 from meshport.dialects.cilium.planning import Context, Part, Plan, Where, plan
 from meshport.dialects.cilium.subjects import NAMING, accepting_plaintext, homes
-from meshport.dialects.cilium.telling import Told
+from meshport.dialects.cilium.telling import Told, tell
 from meshport.dialects.cilium.unseen import attached, on_port
 from meshport.dialects.cilium.writing import CILIUM, KIND, Others, Ruled, ranges, write
 from meshport.dialects.kinds import Kind, Kinds
@@ -33,6 +33,9 @@ from meshport.ir.world import ContainerPort, Workload
 from meshport.mapping.table import in_range
 
 _NARROWER = {"MP201", "MP202", "MP203", "MP208", "MP211", "MP216", "MP278", "MP280", "MP283", "MP284", "MP393"}
+
+_HEARD = {"MP196", "MP298", "MP300"}
+"""What is said of whom the rules for a kind let in, and refuses a few; it names them as it names known pods."""
 
 BARE = ("Pod", "Job", "CronJob")
 """What does not find its pods by labels."""
@@ -62,6 +65,7 @@ class Said:
     closed: bool  # whether policies of others close the pods
     kinds: list[Kind] = field(default_factory=list)
     named: Src = NOWHERE  # what gives the name
+    notes: Told = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -197,6 +201,7 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
     name = granting.value if granting is not None else min((policy.ref.value.name for policy in policies), default="")
     document = policies[0].document if policies else item.workload.document
     said = Said(None, [], name or _default_name(item), [], policies, document, because, meshed, narrower, any(one.closes for one in there))
+    said.notes = {key: note for key, note in told.items() if key[0] in _HEARD and note.said.get("effect") != "none"}
     naming = (policy.document for policy in policies if policy.ref.value.name == name)
     said.named = granting.src if granting is not None else sources(*(base.out.called(number, "name") for number in naming))
     held = []  # those of which a deny says what their port lets in, whatever else is let in
@@ -380,6 +385,9 @@ def _write(base: Context, namespace: str, said: Said, selectors: list[Selector],
             obj.note(f"from {policy.kind} {policy.ref.value}")
         for position, (rule, src) in enumerate(said.deny):
             obj.set(("spec", "ingressDeny", position), rule, src | said.because)
+    if said.allow:
+        places = {of_pods(PodSet(namespace, selector)): None for selector in selectors}
+        tell(out, {key: replace(note, src=NOWHERE, affects=places, explains=set()) for key, note in said.notes.items()})
     if said.meshed and said.allow:
         out.gather(
             tuple(said.meshed), "MP281", document=said.document, affects=tuple(of_pods(PodSet(namespace, selector)) for selector in selectors),

@@ -35,7 +35,7 @@ from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.ir.authorization import IDENTITY, PORT, SOURCE_IP, Condition, Policy, Rule
 from meshport.ir.base import Fact, PodSet, Ref, Requirement, Selector, Src, sources
 from meshport.ir.model import IR, Loss
-from meshport.ir.world import Workload
+from meshport.ir.world import Service, Workload
 from meshport.values.identities import EVERYONE, Identity
 
 
@@ -44,6 +44,7 @@ class _Doors:
     """What ztunnel, or a sidecar behind a waypoint, does for each workload: who has an ALLOW there, and who lets which waypoint in."""
 
     closed: set[Ref] = field(default_factory=set)
+    closing: list[PodSet] = field(default_factory=list)  # the pods that an ALLOW is for
     admitted: dict[Ref, list[Admitted]] = field(default_factory=dict)
     direct: dict[Ref, list[Rule]] = field(default_factory=dict)  # whom they let in beside waypoints
     judging: set[Ref] = field(default_factory=set)  # the Services on which an ALLOW hangs
@@ -65,6 +66,13 @@ class _Doors:
         """Whether ztunnel before a workload takes a waypoint's requests on a port."""
         return any(gate in one.gates and all(takes(condition, port) for condition in one.ports) for one in self.admitted.get(workload, ()))
 
+    def open_beside(self, service: Service, ir: IR) -> tuple[Ref, ...]:
+        """The pods of a Service that the bundle may not show and that no ALLOW is for, as a loss names them."""
+        pods = service.pods
+        if pods is None or any(one.contains(pods.namespace, dict(pods.selector.labels)) for one in self.closing):
+            return ()
+        return past_waypoints.unshown(pods, ir)
+
 
 def settle(read: list[Read], found: Waypoints, ir: IR, trust_domain: str, root_namespace: str) -> list[Settled]:
     """All policies into the IR; what became of each."""
@@ -84,7 +92,8 @@ def _settled(read: list[Read], found: Waypoints, ir: IR, callers: Callers, root_
     attaching = [(item, _services(item, found, ir, root_namespace, unplaced)) for item in read if item.targets is not None]
     hung = [(item, made) for item, services in attaching for made in services]
     closed = {target for item, (target, _) in hung if item.policy.action.value == "allow"}
-    doors = _Doors(judging=closed, gates=addresses.hung(read, found, root_namespace))
+    closing = [item.policy.subject.value for item in plain if item.policy.action.value == "allow"]
+    doors = _Doors(closing=closing, judging=closed, gates=addresses.hung(read, found, root_namespace))
     out = [_by_selector(item, found, ir, callers, closed, doors) for item in plain]
     for entry in out:
         entry.through += [_by_waypoint(policy, service, found, ir, callers, doors, entry.read) for service, policy in entry.coming]
@@ -322,6 +331,8 @@ def _through(policy: Policy, target: Ref, found: Waypoints, ir: IR, callers: Cal
     if not guarded:
         rules, everywhere = _unguarded(item, policy, target, members, found, ir, doors, callers)
         return Settled(item, [replace(policy, rules=rules)], target, everywhere=everywhere)
+    if others := doors.open_beside(service, ir):
+        ir.losses.append(Loss("MP239", (), policy.document, {"service": str(target)}, others))
     gate = found.behind[target][0].ref
     reached = {number: src for known, src in targets(service, ir.world).values() for number in known}
     refused = frozenset(port for port in reached or (0,) if not all(doors.lets_in(workload.ref, gate, port) for workload in guarded))
@@ -432,8 +443,9 @@ def _evaded(item: Read, target: Ref, hung: set[Ref], found: Waypoints, ir: IR, d
     open_ones = tuple(
         sorted(workload.ref for workload in members if workload.ref not in doors.closed or _met(item.policy, doors.direct[workload.ref]))
     )
-    if open_ones and service.pods is not None:
-        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}, (*open_ones, *past_waypoints.unshown(service.pods, ir))))
+    unshown = past_waypoints.unshown(service.pods, ir) if open_ones and service.pods is not None else doors.open_beside(service, ir)
+    if open_ones or unshown:
+        ir.losses.append(Loss("MP239", (), document, {"service": str(target)}, (*open_ones, *unshown)))
     own = {number for known, _ in targets(service, ir.world).values() for number in known}
     others: set[Ref] = set()
     led: set[Ref] = set()

@@ -18,13 +18,13 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.networks import normal_cidr
 from meshport.findings import Affected
 from meshport.ir.authorization import Network, Policy
-from meshport.ir.base import NOWHERE, Fact, Ref, Src
+from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Src
 from meshport.ir.model import IR, Loss
 from meshport.ir.selecting import Selecting
 from meshport.ir.transport import PortSetting, Uncaptured
 from meshport.ir.world import Service, ServicePort, Workload
 from meshport.mapping.bound import Bound
-from meshport.values.ports import other_ports, parse_ports
+from meshport.values.ports import format_ports, other_ports, parse_ports
 
 EXCLUDE_IN = "traffic.sidecar.istio.io/excludeInboundPorts"
 EXCLUDE_OUT = "traffic.sidecar.istio.io/excludeOutboundPorts"
@@ -191,6 +191,7 @@ def closed(ir: IR, out: Output, setting: PortSetting, opened: set[tuple[Ref, int
     if setting.on == "namespace" and not ir.world.of_namespace(setting.subject.namespace):
         unshown(ir, out, setting.subject.namespace, f"{setting.kind}-ports", setting.ranges)
         return
+    _beside(ir, out, setting)
     found, access = _members(ir, setting), Access(ir, Fact("all-unauthenticated"))
     numbers = _numbers(ir, setting, found, access)
     held = [(workload, port) for workload, ports in governed(ir, setting) for port in ports if (workload.ref, port) not in opened]
@@ -218,6 +219,8 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
     if setting.on == "namespace" and not ir.world.of_namespace(setting.subject.namespace):
         unshown(ir, out, setting.subject.namespace, f"{setting.kind}-ports", setting.ranges)
         return
+    if setting.kind == "skip-inbound":
+        _beside(ir, out, setting)
     for workload in ir.world.selected(setting.subject):
         same = workload.document == setting.document or setting.on == "namespace"
         if same and ir.world.meshed(workload) is not False:
@@ -228,6 +231,25 @@ def _skip(ir: IR, out: Output, setting: PortSetting) -> None:
             obj.set((*workload.template, "metadata", "annotations", key), numbers, setting.ranges)
         elif same:
             out.ignore("the pods are not in the mesh, so they have no proxy to go past", setting.ranges)
+
+
+def _beside(ir: IR, out: Output, setting: PortSetting) -> None:
+    """Say of a namespace's ports past the proxy that policies hold there at its pods that the bundle does not show: nothing but the pods can say it to Istio."""
+    home, access = setting.subject.namespace, Access(ir, Fact("all-unauthenticated"))
+    known = ir.world.namespaces.get(home)
+    if setting.on != "namespace" or (known is not None and known.meshed is not None and not known.meshed.value):
+        return
+    numbers = {number for low, high in setting.ranges.value for number in range(low, high + 1)}
+    closing = [policy for policy in access.unshown(home) if (number := access.number(policy)) is None or number in numbers]
+    if access.namespace_admission(home).value not in ("all-unauthenticated", "audit"):
+        held = [Affected(home, subjects.ANY_POD)]
+    else:
+        held = [subjects.unseen(PodSet(home, policy.subject.value.selector)) for policy in closing]
+    if held:
+        out.finding(
+            "MP967", document=setting.document, disposition=None, affects=tuple(dict.fromkeys(held)), feature="ports.skip-inbound",
+            namespace=home, ports=format_ports(setting.ranges.value),
+        )  # fmt: skip
 
 
 def _spoken(ir: IR) -> Selecting[tuple[int, Policy]]:

@@ -123,7 +123,8 @@ def _unseen(ir: IR, out: Output, access: Access, strict: dict[str, Fact[str]], b
             continue
         known = [item for item in access.of_namespace(home.name) if item.meshed is not False]
         raised = access.namespace_admission(home.name).value
-        if not home.demanding.value or (known and not raised.endswith("-unauthenticated")):
+        if not home.demanding.value or not raised.endswith("-unauthenticated"):  # no other policy is raised by the list
+            out.ignore("the default policy of the namespace is none to which it adds", *(() if known else (home.demanding,)))
             continue
         ports = [port for low, high in home.demanding.value for port in range(low, min(high, low + 1000) + 1)]
         open_to = [item for item in known if any(_takes_plaintext(item, port, by_draft) for port in ports)]

@@ -94,7 +94,7 @@ def _by_servers(namespace: str, out: Output, access: Access) -> None:
     refused = {
         place.port
         for finding in out.findings
-        if finding.effect == "narrows" and finding.pattern == "authorization"
+        if finding.effect == "narrows" and any(subject.startswith("access to ") for subject, _ in finding.explains)
         for place in finding.affects
         if place.namespace == namespace and place.port is not None
     }
