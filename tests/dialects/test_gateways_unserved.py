@@ -179,3 +179,40 @@ spec: {parentRef: {name: edge}, listeners: [{name: more, port: 8080, protocol: H
     text = _edge(CERT, "allowedListeners: {namespaces: {from: Same}}, ") + more
     result = converted(text, "istio", source="istio", target_version=release)
     assert ("MP749" in codes(result)) is said and "MP900" not in codes(result)
+
+
+@pytest.mark.parametrize(("hosts", "version"), [("", "v1alpha2"), ("hostnames: [db.example.com], ", "v1")])
+def test_a_route_for_every_name_stays_at_the_version_that_knows_it(hosts: str, version: str) -> None:
+    text = f"""
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: TLSRoute
+metadata: {{name: db, namespace: shop}}
+spec: {{parentRefs: [{{name: edge}}], {hosts}rules: [{{backendRefs: [{{name: web, port: 80}}]}}]}}
+"""
+    result = converted(text, "gateway-api")
+    made = [item.object["apiVersion"].rpartition("/")[2] for item in result.manifests if item.object["kind"] == "TLSRoute"]
+    assert made == ([version] if hosts else []) and ("MP776" in codes(result)) is not bool(hosts)
+
+
+PODS = """---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gate, namespace: %s}
+spec: {selector: {matchLabels: {app: gate}}, template: {metadata: {labels: {app: gate}}, spec: {containers: [{name: proxy, image: x}]}}}
+"""
+
+
+@pytest.mark.parametrize(("pods", "home", "said"), [("", None, True), (PODS % "gates", "gates", False), (PODS % "shop", None, False)])
+def test_where_the_certificates_of_a_gateway_lie_is_said_if_nothing_shows_it(pods: str, home: str | None, said: bool) -> None:
+    text = f"""
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: shop}}
+spec:
+  selector: {{app: gate}}
+  servers: [{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: [a.example.com], tls: {{mode: SIMPLE, credentialName: cert}}}}]
+{pods}"""
+    result = converted(text, "gateway-api", source="istio")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert gateway["listeners"][0]["tls"]["certificateRefs"] == [{"name": "cert", **({"namespace": home} if home else {})}]
+    assert ("MP775" in codes(result)) is said

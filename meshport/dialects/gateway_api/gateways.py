@@ -207,6 +207,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
     out.lost(gateway.implementation, document=gateway.document, affects=affects, value=selected)
     if not options.gateway_class:
         out.finding("MP706", document=gateway.document, affects=affects, gateway=str(ref))
+    _say_home(gateway, ir, out, options)
     seen: set[tuple[int, str, str]] = set()
     for item, host in places:
         name, hostname = _host(host.value if host is not None else "*")
@@ -227,7 +228,7 @@ def _converted(gateway: Gateway, ir: IR, out: Output, options: Options) -> Entry
         seen.add(key)
         section = _section(entry, item, hostname)
         _listener(obj, len(entry.sections), section, item, host, name, hostname)
-        if (away := home_of_secrets(gateway, ir.world)) != ref.namespace:
+        if (away := home_of_secrets(gateway, ir.world) or ref.namespace) != ref.namespace:
             _certificates_of(away, obj, len(entry.sections), item, gateway, out)
         redirects = item.redirect is not None and item.redirect.value
         entry.sections.append(Section(section, hostname, redirects, item.port.value, listening.spoken(item)))
@@ -314,9 +315,20 @@ def _listener(obj: Obj, number: int, section: str, item: Listener, host: Fact[st
 
 
 def home_of_secrets(gateway: Gateway, world: World) -> str:
-    """The namespace of what `credentialName` of an Istio Gateway names, which is that of the pods that serve it; its own where nothing shows one."""
+    """The namespace of what `credentialName` of an Istio Gateway names, which is that of the pods that serve it; "" where nothing shows one."""
     homes = {pod.ref.namespace for pod in gateway.pods(world)}
-    return homes.pop() if len(homes) == 1 else gateway.ref.value.namespace
+    return homes.pop() if len(homes) == 1 else ""
+
+
+def _say_home(gateway: Gateway, ir: IR, out: Output, options: Options) -> None:
+    """Say where the certificates of a Gateway are looked for, if nothing shows where they are: in the installation's namespace most gateways are at home."""
+    ref = gateway.ref.value
+    names = sorted({fact.value for item in gateway.listeners for fact in item.certificates})
+    if names and not home_of_secrets(gateway, ir.world) and ref.namespace != options.root_namespace:
+        out.finding(
+            "MP775", document=gateway.document, affects=(Affected(ref.namespace, ref.name),), gateway=str(ref), names=", ".join(names),
+            namespace=ref.namespace, selector=gateway.implementation.value or "none",
+        )  # fmt: skip
 
 
 def _certificates_of(home: str, obj: Obj, number: int, item: Listener, gateway: Gateway, out: Output) -> None:

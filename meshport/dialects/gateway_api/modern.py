@@ -5,6 +5,8 @@ from __future__ import annotations
 from meshport.dialects.base import Options
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.output import Output
+from meshport.findings import Affected
+from meshport.ir.base import Ref
 from meshport.mapping.bound import Bound
 
 
@@ -17,6 +19,11 @@ def lower(out: Output, options: Options) -> None:
             continue
         newest = kind.newest(options.target_version)
         if newest is None or document.version not in kind.versions or kind.versions.index(newest) >= kind.versions.index(document.version):
+            continue
+        if document.kind == "TLSRoute" and not Cursor.root(bound, number).each("spec", "hostnames"):  # which every later version demands
+            ref = Ref(document.namespace or options.default_namespace, document.name)
+            affects = (Affected(ref.namespace),)
+            out.finding("MP776", document=number, affects=affects, object=f"TLSRoute {ref}", version=document.version, newest=newest)
             continue
         obj = out.change(number, group=document.name, rank=50)
         obj.set(("apiVersion",), f"{document.group}/{newest}", Cursor.root(bound, number).at("apiVersion").src)

@@ -22,7 +22,7 @@ def lift(bound: Bound, ir: IR) -> None:
     for gateway in ir.gateways:
         if gateway.kind == "networking.istio.io":
             root = Cursor.root(bound, gateway.document)
-            home = home_of_secrets(gateway, ir.world)
+            home = home_of_secrets(gateway, ir.world) or gateway.ref.value.namespace
             gateway.listeners = tuple(found for item in root.each("spec", "servers") if (found := _listener(item, home)) is not None)
             ir.idle.extend(
                 Fact("no release does anything with it", item.at("defaultEndpoint").src) for item in root.each("spec", "servers")
