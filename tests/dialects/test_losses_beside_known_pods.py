@@ -89,6 +89,7 @@ spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, p
 ---
 """
 AMBIENT = home("istio.io/dataplane-mode: ambient, istio.io/use-waypoint: waypoint") + WAYPOINT + SERVICE + pods("app: cart, tier: back")
+WAYPOINTS = {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/waypoint"]}}]}
 CLOSED = policy("closed", "selector: {matchLabels: {tier: back}}")
 
 
@@ -118,3 +119,30 @@ def test_any_identity_is_told_of_all_servers_at_pods_that_they_select_too() -> N
     text = home("", "linkerd.io/inject: enabled") + pods("app: cart, tier: back") + pods("app: pay", "pay")
     result = convert(text + server % ("pay", "app: pay") + server % ("cart", "app: cart"), "linkerd", "cilium")
     assert {("cart", 8080), ("pay", 8080), ("app=cart", 8080)} <= set(named(result, "MP281"))
+
+
+@pytest.mark.parametrize(
+    ("closed", "all_of_them"), [("app: ghost", [WAYPOINTS]), ("tier: back", None), ("app: cart, tier: front", [WAYPOINTS])]
+)
+def test_a_deny_at_a_waypoint_opens_no_pods_that_another_policy_closes(closed: str, all_of_them: list[object] | None) -> None:
+    """An allow of the waypoint for all pods, and of the ports that the deny is not about, adds to the allows of pods that nobody shows."""
+    deny = policy("deny", "action: DENY, rules: [{to: [{operation: {methods: [DELETE], ports: ['8080']}}]}]")
+    shut = policy("closed", f"selector: {{matchLabels: {{{closed}}}}}")
+    result = convert(home("istio-injection: enabled") + SERVICE + pods("app: cart, tier: front") + deny + shut, "istio", "istio", data_plane="ambient")  # fmt: skip
+    specs = {
+        item.object["metadata"]["name"]: item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"
+    }
+    assert "selector" not in specs["deny-only-by-waypoint"] and specs["deny-only-by-waypoint"].get("rules") == all_of_them
+    if closed != "app: cart, tier: front":  # where the known pods are open
+        own = specs["deny-only-by-waypoint-cart-ports"]
+        assert own["selector"] == {"matchLabels": {"app": "cart", "tier": "front"}} and own["rules"] == [
+            {"to": [{"operation": {"notPorts": ["8080"]}}]}
+        ]
+    assert not {one.code for one in result.findings} & {"MP900", "MP901", "MP904"}
+
+
+def test_pods_that_took_plaintext_where_the_namespace_does_not() -> None:
+    mode = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: %s, namespace: shop}\nspec: {%smtls: {mode: %s}}\n---\n"
+    text = home("istio-injection: enabled") + pods("app: cart, tier: back") + mode % ("default", "", "STRICT")
+    result = convert(text + mode % ("own", "selector: {matchLabels: {app: cart}}, ", "PERMISSIVE"), "istio", "linkerd")
+    assert named(result, "MP198") == [("app=cart", None)]

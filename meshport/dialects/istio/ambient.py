@@ -419,7 +419,9 @@ class _Writer(Writing):
 
     def _pods(self, entry: Entry, name: str, rules: list[dict[str, Any]]) -> None:
         """An allow of the pods that ztunnel holds, which begins with the waypoint of their namespace."""
+        whole = rules
         for home in sorted({service.ref.namespace for service in entry.services}):
+            rules = beside_shown.for_all(self, entry, home, name, whole)
             waypoint = {"from": [{"source": {"principals": self.principals(entry, home)}}]}
             said = {"action": "ALLOW", "rules": [waypoint, *copy.deepcopy(rules)]}
             because = [entry.src, *(entry.src_of(rule) for rule in rules)]

@@ -7,6 +7,7 @@ others admit, or what a deny refuses that hangs on other Services.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from meshport.dialects import naming
@@ -65,6 +66,18 @@ def _sends_to(writing: Writing, service: Service, rule: dict[str, Any]) -> bool:
     return any(speaks_of(rule, number) for numbers, _ in targets(service, writing.ir.world).values() for number in numbers)
 
 
+def for_all(writing: Writing, entry: Entry, home: str, name: str, rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the rules that keep a namespace's pods open beside a deny those for all that it selects: none where an allow closes some that nobody shows, which
+    they would open. Then each shown workload gets them by its labels."""
+    if entry.action not in REFUSE or not rules or not _closed_beside(writing, home, labels_of(entry.spec)):
+        return rules
+    for one in entry.members:
+        if one.ref.namespace == home and one.own_labels:
+            spec = {"selector": {"matchLabels": one.own_labels}, "action": "ALLOW", "rules": copy.deepcopy(rules)}
+            writing.put(entry, naming.name(name, one.ref.name, "ports"), spec, home, [entry.src_of(rule) for rule in rules], instead=False)
+    return []
+
+
 def spares_gateways(writing: Writing, entry: Entry, home: str, rules: list[dict[str, Any]]) -> bool:
     """Whether one allow for all pods of a namespace closes no gateway, and opens none: where nothing else closes a gateway that a deny selects it gets an
     allow of its own. Not beside a Gateway whose pods Istio makes, nor where another allow closes the gateway and this one has rules."""
@@ -94,12 +107,29 @@ def _parted(writing: Writing, entry: Entry) -> list[tuple[Service, Labels]]:
         labels = together(labels_of(entry.spec), service.selector)
         others = [one for one in writing.hung.get(service.ref, ()) if labels is not None and not _over(one, labels)]
         refused = entry.action in REFUSE and any(map(entry.deep, entry.rules)) and all(one.ref != service.ref for one in entry.services)
+        refused = refused or (labels is not None and service in entry.services and _open_at(writing, entry, service, labels))
         if labels is None or not (others or refused) or writing.ir.world.shows(PodSet(home, Selector.of(labels))):
             continue
         if refused or any(_lets_in_more(writing, other, service, labels) for other in others):
             found.append((service, labels))
     writing.parted[id(entry)] = found
     return found
+
+
+def _closed_beside(writing: Writing, home: str, labels: Labels) -> bool:
+    """Whether an allow closes some of the pods with these labels that the bundle may not show, and not all of them."""
+    places = home, writing.options.root_namespace
+    for one in (item for item in writing.entries if item.action == "ALLOW" and item.ref.namespace in places and {} not in item.rules):
+        more = together(labels, labels_of(one.spec))
+        if more is not None and not _over(one, labels) and not writing.ir.world.shows(PodSet(home, Selector.of(more))):
+            return True
+    return False
+
+
+def _open_at(writing: Writing, entry: Entry, service: Service, labels: Labels) -> bool:
+    """Whether the waypoint of a Service that a deny hangs on lets in all others, though an allow closes some of its pods that nobody shows."""
+    home = service.ref.namespace
+    return entry.action in REFUSE and not writing.hung.get(service.ref) and _closed_beside(writing, home, labels)
 
 
 def _everywhere(writing: Writing, entry: Entry, home: str) -> tuple[str, ...]:

@@ -78,12 +78,17 @@ def _beside(namespace: str, value: str, out: Output, access: Access, *, told: bo
         for policy in access.unshown(namespace)
         if policy.action.value == "allow" and policy.rules and access.world.selected(PodSet(namespace, policy.subject.value.selector))
     ]
-    others.sort(key=lambda policy: policy.ref.value)
+    said = [(policy.ref.value, policy.subject.value.selector) for policy in others]
+    for rule in access.unshown_modes(namespace) if value == STRICT else ():  # of pods that took plaintext
+        pods = PodSet(namespace, rule.subject.value.selector)
+        if access.world.selected(pods) and any(mode.value != "strict" for mode in rule.modes):
+            said.append((rule.ref.value, pods.selector))
+    said.sort(key=lambda one: one[0])
     affects = [Affected(namespace, ANY_POD)] if anybody and not told else []
-    affects += dict.fromkeys(unseen(PodSet(namespace, policy.subject.value.selector)) for policy in others)
+    affects += dict.fromkeys(unseen(PodSet(namespace, selector)) for _, selector in said)
     if affects:
         _say(
-            out, affects, "Every pod" if anybody else "Pods of " + ", ".join(str(policy.ref.value) for policy in others), namespace,
+            out, affects, "Every pod" if anybody else "Pods of " + ", ".join(str(ref) for ref, _ in said), namespace,
             f"the default of the namespace ({value}) refuses what was admitted there, but for ports that have a Server",
             "warning" if closed else None,
         )  # fmt: skip
