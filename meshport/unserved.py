@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.attachment import GROUP
 from meshport.dialects.gateway_api.unread import SETS
 from meshport.findings import Affected
 from meshport.ir import listening
@@ -36,6 +38,7 @@ _CHECK = "gateway.tls.client-validation"
 
 def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
     """One finding for each feature of an object that the target does not do, and for each object of a kind that it does not read."""
+    _sent_to_hosts(bound, out, options)
     if options.target not in _SINCE:
         return
     own = options.source == options.target
@@ -76,6 +79,32 @@ def report(bound: Bound, ir: IR, out: Output, options: Options) -> None:
                 value = next((one for one in values if one not in ("", None)), values[0])
                 explains = _of_checks(ir, number) if feature == _CHECK else frozenset()
                 out.lost(Fact(value, frozenset(leaves), feature), document=number, affects=affects, explains=explains, value=value)
+
+
+def _sent_to_hosts(bound: Bound, out: Output, options: Options) -> None:
+    """Say of routes at Gateways that another class than Istio's takes over that they send to hosts, which Istio alone knows for a backend."""
+    moved = set()
+    for obj in out.objects.values():
+        was = out.bundle.documents[obj.changed].value.get("spec") if obj.changed is not None and obj.kind == "Gateway" else None
+        if (
+            isinstance(was, dict)
+            and str(was.get("gatewayClassName")).startswith("istio")
+            and was["gatewayClassName"] != obj.value["spec"]["gatewayClassName"]
+        ):
+            moved.add(obj.ref)
+    for number, document in enumerate(bound.bundle.documents) if moved else ():
+        if document.kind not in _ROUTES or document.group != GROUP or number in out.removed | bound.broken:
+            continue
+        if not any(kind == "Gateway" and ref in moved for kind, ref in _parents(document, options)):
+            continue
+        refs = [ref for rule in Cursor.root(bound, number).each("spec", "rules") for ref in rule.each("backendRefs")]
+        hosts = [ref for ref in refs if ref.at("group").value == "networking.istio.io"]
+        if hosts:
+            out.finding(
+                "MP768", *(ref.src for ref in hosts), document=number, disposition="manual", affects=(Affected(document.namespace or options.default_namespace),),
+                feature="routing.destination", object=f"{document.kind} {Ref(document.namespace or options.default_namespace, document.name)}",
+                parents="Gateway", backends=", ".join(sorted({str(ref.at("kind").value) for ref in hosts})),
+            )  # fmt: skip
 
 
 def _of_a_set(ir: IR, leaves: range) -> frozenset[tuple[str, str]]:

@@ -216,3 +216,15 @@ spec:
     (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
     assert gateway["listeners"][0]["tls"]["certificateRefs"] == [{"name": "cert", **({"namespace": home} if home else {})}]
     assert ("MP775" in codes(result)) is said
+
+
+@pytest.mark.parametrize("target", ["linkerd", "cilium", "gateway-api"])
+def test_a_backend_that_istio_alone_knows_is_said_where_another_class_takes_the_gateway_over(target: str) -> None:
+    route = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: out, namespace: shop}
+spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{group: networking.istio.io, kind: Hostname, name: api.example.com, port: 80}]}]}
+"""
+    result = converted(_edge(CERT) + route, target, source="istio", gateway_class="envoy")
+    assert "MP768" in codes(result) and not {"MP900", "MP901"} & set(codes(result))
