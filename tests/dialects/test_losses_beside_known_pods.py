@@ -146,3 +146,17 @@ def test_pods_that_took_plaintext_where_the_namespace_does_not() -> None:
     text = home("istio-injection: enabled") + pods("app: cart, tier: back") + mode % ("default", "", "STRICT")
     result = convert(text + mode % ("own", "selector: {matchLabels: {app: cart}}, ", "PERMISSIVE"), "istio", "linkerd")
     assert named(result, "MP198") == [("app=cart", None)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "rules"), [("app: ghost", None), ("istio: ingressgateway", [{"to": [{"operation": {"methods": ["GET"]}}]}])]
+)
+def test_what_ztunnel_cannot_see_of_an_allow_for_pods_of_any_namespace_opens_none_for_sidecars(
+    labels: str, rules: list[object] | None
+) -> None:
+    """In a mesh of ambient alone; gateways have proxies of their own, which see requests."""
+    root = policy("root", f"selector: {{matchLabels: {{{labels}}}}}, rules: [{{to: [{{operation: {{methods: [GET]}}}}]}}]").replace("namespace: shop", "namespace: istio-system")  # fmt: skip
+    result = convert(home("istio.io/dataplane-mode: ambient") + pods("app: cart") + root, "istio", "istio", data_plane="sidecar")
+    written = [item.object["spec"].get("rules") for item in result.manifests if item.object["metadata"]["name"] == "root"]
+    assert written == ([None] if rules is None else [])
+    assert ("MP241" in {one.code for one in result.findings}) is (rules is None)

@@ -179,11 +179,11 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, callers: Callers, closed:
     policy = item.policy
     with_ztunnel, with_sidecar = subject_of(policy.subject.value, found, ir)
     homes = [home for name, home in ir.world.namespaces.items() if policy.subject.value.namespace in ("", name)]
-    own = ir.world.namespaces.get(policy.subject.value.namespace)
     allows = policy.action.value == "allow"
     out = Settled(item, [])
     sidecars = _at(policy, with_sidecar, out, found, ir, callers, closed, doors)
-    if not with_ztunnel and not (not with_sidecar and own is not None and in_ambient(own)):
+    unshown = past_waypoints.unshown_in_ambient(policy, found, ir)
+    if not with_ztunnel and (with_sidecar or not unshown):
         out.made = [sidecars]
         return out
     if policy.action.value == "custom":

@@ -14,7 +14,7 @@ from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.istio.callers import Callers, account_of, evading
-from meshport.dialects.istio.waypoints import Waypoints, is_gateway, subject_of, takes, targets
+from meshport.dialects.istio.waypoints import Waypoints, in_ambient, is_gateway, subject_of, takes, targets, unseen_in_ambient
 from meshport.effective.pieces import Unsayable, of_rule
 from meshport.effective.remainder import remainder
 from meshport.effective.subjects import ANY_POD
@@ -147,6 +147,16 @@ def _say(policy: Policy, rules: list[Rule], beside: list[Policy], lost: list[Ref
     ir.losses.append(
         Loss("MP170", (*named, *with_them), policy.document, {}, (*lost, *(ref for pods in others for ref in unshown(pods, ir))))
     )
+
+
+def unshown_in_ambient(policy: Policy, found: Waypoints, ir: IR) -> bool:
+    """Whether pods of a policy that nobody shows have ztunnel. Those of whichever namespace may be a gateway's, which have their own proxies: with the label of
+    Istio's charts they are, and where the bundle has a gateway they may be; a deny refuses most where it is read as theirs."""
+    pods = policy.subject.value
+    if (own := ir.world.namespaces.get(pods.namespace)) is not None:
+        return in_ambient(own)
+    gateway = found.entered or "istio" in dict(pods.selector.labels)
+    return policy.action.value == "allow" and not gateway and unseen_in_ambient(pods, ir.world)
 
 
 def unshown(pods: PodSet, ir: IR) -> tuple[Ref, ...]:

@@ -255,7 +255,7 @@ def _modes(ir: IR, found: Waypoints) -> None:
         members = [workload for workload in ir.world.selected(rule.subject.value) if ir.world.meshed(workload) is not False]
         said = [fact for fact in (rule.mode, *rule.ports.values()) if fact is not None and fact.value == "disable"]
         if not said or not (
-            all(one.ref in found.ambient for one in members) if members else _unseen_in_ambient(rule.subject.value, ir.world)
+            all(one.ref in found.ambient for one in members) if members else unseen_in_ambient(rule.subject.value, ir.world)
         ):
             continue
         # a policy without a mode is looked into for ports that say PERMISSIVE alone (istio/istio, ambient/authorization.go convertedSelectorPeerAuthentications)
@@ -275,7 +275,7 @@ def _modes(ir: IR, found: Waypoints) -> None:
             ir.losses.append(Loss("MP111", written, rule.document, {"what": what}))
 
 
-def _unseen_in_ambient(pods: PodSet, world: World) -> bool:
+def unseen_in_ambient(pods: PodSet, world: World) -> bool:
     """Whether pods of which the bundle shows none have ztunnel: all the namespaces that they are in give them that."""
     homes = [
         home for name, home in world.namespaces.items() if pods.namespace in ("", name) and home.meshed is not None and home.meshed.value
