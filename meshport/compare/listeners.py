@@ -14,7 +14,7 @@ from meshport.ir.base import Ref
 from meshport.ir.listening import BYTES, LISTENERS, passes_on, places, protocol, spoken
 from meshport.ir.model import IR, ClientCheck, Gateway, Listener
 from meshport.ir.routing import ServiceRoutes, gateway_of, ingress_subject
-from meshport.values.hosts import host_matches, narrower
+from meshport.values.hosts import narrower
 
 WHAT, INGRESS, ON_PORT = LISTENERS, "ingress of Gateway ", " on port "
 CHECK = "client certificates"
@@ -85,20 +85,25 @@ def _objects(listed: Iterable[tuple[str, Ref]], asking: Gateway, ir: IR, shown: 
 
 
 def _sent_on(listener: Listener, host: str, gateway: Ref, sent: list[ServiceRoutes], ir: IR) -> str:
-    """Whether requests for a host are sent on to https, all of them or those that no other rule takes."""
+    """Which requests for a host are sent on to https: all of them, or those that no other rule takes."""
     if listener.redirect is not None and listener.redirect.value:
         return ", every request sent on to https with 301"
-    mine = [routes for routes in sent if hangs(routes, gateway, listener) and any(host_matches(one, host) for one in hosts_of(routes))]
-    if not mine:
-        return ""
-    others = (
-        routes
-        for routes in ir.routes
-        if routes not in mine and not routes.problem and routes.protocol not in ("tls", "tcp") and hangs(routes, gateway, listener)
-    )
-    met = any(narrower(one, host) is not None for routes in others for one in hosts_of(routes))
-    code = next((part.value for rule in mine[0].rules for one in rule.filters if (part := one.part("code")) is not None), 302)
-    return f", {'the rest of the requests' if met else 'every request'} sent on to https with {code}"
+    said: set[str] = set()
+    for routes in sent:
+        for one in hosts_of(routes) if hangs(routes, gateway, listener) else ():
+            both = narrower(one, host)
+            if both is None:
+                continue
+            met = any(
+                narrower(name, both) is not None
+                for other in ir.routes
+                if other is not routes and not other.problem and other.protocol not in ("tls", "tcp") and hangs(other, gateway, listener)
+                for name in hosts_of(other)
+            )
+            code = next((part.value for rule in routes.rules for item in rule.filters if (part := item.part("code")) is not None), 302)
+            place = f" for {both.lower()}" if both.lower() != host else ""
+            said.add(f", {'the rest of the requests' if met else 'every request'}{place} sent on to https with {code}")
+    return "".join(sorted(said))
 
 
 def _of_gateway(ir: IR, gateway: Gateway) -> dict[str, Any]:

@@ -150,14 +150,14 @@ BOTH = f"{OPEN.replace(', hostname: web.example.com', '')}, {ENDS}"
 ON_HTTPS = "{name: edge, sectionName: https}"
 
 
-def redirect(code: int, scheme: str = "https") -> str:
+def redirect(code: int, hosts: str = "") -> str:
     return f"""---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: secure, namespace: shop}}
 spec:
-  parentRefs: [{{name: edge, sectionName: http}}]
-  rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{scheme: {scheme}, statusCode: {code}}}}}]}}]
+  parentRefs: [{{name: edge, sectionName: http}}]{hosts}
+  rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{scheme: https, statusCode: {code}}}}}]}}]
 """
 
 
@@ -166,6 +166,8 @@ spec:
     [
         (SENT_ON, redirect(301), ON_HTTPS, True),
         (SENT_ON, redirect(302), ON_HTTPS, False),
+        (SENT_ON, redirect(301, "\n  hostnames: [web.example.com]"), ON_HTTPS, False),
+        (PLAIN, redirect(301, "\n  hostnames: [web.example.com]"), ON_HTTPS, False),
         (SENT_ON, "", ON_HTTPS, False),
         (PLAIN, redirect(301), ON_HTTPS, False),
         (SENT_ON, redirect(301), "{name: edge}", False),  # the rules take requests for their host before
