@@ -105,7 +105,11 @@ def account(bound: Bound, out: Output, findings: Iterable[Finding], read: set[in
     nearly = {leaf for leaf in reached if "approximated" in said.get(leaf, ())}
     shown = reached - _absent(bound, out, {leaf for leaf in reached if "dropped" in said.get(leaf, ())} | _framed(out, nearly))
     kept = set(_kept(bound, out))
-    anew = {leaf for number, leaf in _said_versions(bound) if renewed(number, bound, out) and not stands(number, bound, out)}
+    anew = {
+        leaf
+        for number, leaf in _said_versions(bound)
+        if renewed(number, bound, out) and not _stands_but_for_its_version(number, bound, out)
+    }
     kept -= anew
     standing -= anew
     shown -= anew | _versions(bound, out, shown)
@@ -255,6 +259,15 @@ def stands(number: int, bound: Bound, out: Output) -> bool:
         return False
     obj = out.objects.get((document.group, document.kind, Ref(document.namespace or "", document.name))) if document.name else None
     return obj is None or (obj.changed == number and obj.value == document.value)
+
+
+def _stands_but_for_its_version(number: int, bound: Bound, out: Output) -> bool:
+    """Whether a document would stay as it is in the newest version of its kind: it is written because of the version that it is in."""
+    if stands(number, bound, out):
+        return True
+    document = bound.bundle.documents[number]
+    obj = out.objects.get((document.group, document.kind, Ref(document.namespace or "", document.name))) if document.name else None
+    return obj is not None and obj.changed == number and set(obj.sources) <= {("apiVersion",)}
 
 
 def renewed(number: int, bound: Bound, out: Output) -> bool:

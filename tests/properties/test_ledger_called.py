@@ -47,23 +47,24 @@ def test_the_version_of_an_object_that_others_replace_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
-def test_of_a_mesh_converted_onto_itself_the_version_decides_nothing_where_the_newest_is_written(version: str) -> None:
+def test_of_a_mesh_converted_onto_itself_an_object_is_written_because_of_its_version_where_it_stays_in_the_newest(version: str) -> None:
     rule = linkerd("DestinationRule", "web", "{host: web}", api=f"networking.istio.io/{version}")
     route = linkerd("HTTPRoute", "web", "{parentRefs: [{group: '', kind: Service, name: web}]}", api="gateway.networking.k8s.io/v1beta1")
     before = converted(MESHED + pods() + service() + rule + route, "istio")
-    said = "translated" if version == "v1" else "irrelevant"  # what is the newest stands as it is
-    assert (line(before, 3, "apiVersion").disposition, line(before, 3, "apiVersion").codes) == (said, [])
+    assert (line(before, 3, "apiVersion").disposition, line(before, 3, "apiVersion").codes) == ("translated", [])
+    assert [item.object["apiVersion"] for item in before.manifests] == (["networking.istio.io/v1"] if version != "v1" else [])
     assert line(before, 4, "apiVersion").disposition == "translated"  # the API is not Istio's own, and stays as it is
 
 
-@pytest.mark.parametrize(("release", "said"), [("2.20", "irrelevant"), ("2.17", "translated")])
-def test_the_version_of_a_route_decides_where_linkerd_does_not_move_it(release: str, said: str) -> None:
+@pytest.mark.parametrize(("release", "written"), [("2.20", ["gateway.networking.k8s.io/v1"]), ("2.17", [])])
+def test_a_route_is_written_because_of_its_version_where_linkerd_moves_it(release: str, written: list[str]) -> None:
     route = linkerd(
         "HTTPRoute", "web", "{parentRefs: [{group: core, kind: Service, name: web, port: 80}], rules: [{backendRefs: [{name: web, port: 80}]}]}",
         api="gateway.networking.k8s.io/v1beta1",
     )  # fmt: skip
     found = converted(LINKERD + pods() + service() + route, "linkerd", "linkerd", target_version=release)
-    assert line(found, 3, "apiVersion").disposition == said
+    assert line(found, 3, "apiVersion").disposition == "translated"
+    assert [item.object["apiVersion"] for item in found.manifests] == written
 
 
 def test_a_route_of_linkerds_own_names_a_server_of_linkerds_by_default() -> None:
