@@ -287,3 +287,46 @@ def test_anyone_but_the_world_is_the_cluster() -> None:
         for number, said in enumerate(rules)
     )
     assert defects(converted(pods + "".join(policies), "cilium", "istio")) == []
+
+
+CALLERS = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api, namespace: shop}
+spec: {template: {metadata: {labels: {app: api}}, spec: {containers: [{name: app, ports: [{containerPort: 8080}]}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {template: {metadata: {labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: app}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: api, namespace: shop}
+spec: {selector: {app: api}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  selector: {matchLabels: {app: api}}
+  rules:
+  - {from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}], to: [{operation: {ports: ["8080"]}}], when: [{key: "request.auth.claims[iss]", values: [x]}]}
+  - {from: [{source: {principals: [cluster.local/ns/shop/sa/ACCOUNT]}}], to: [{operation: {ports: ["8080"]}}]}
+  - {from: [{source: {ipBlocks: [10.1.0.0/16]}}], to: [{operation: {ports: ["8080"]}}]}
+"""
+
+
+@pytest.mark.parametrize(("account", "said"), [("web", ("info", "none")), ("api", ("error", "narrows"))])
+def test_to_cilium_a_rule_whose_callers_another_lets_in_is_no_alarm_beside_addresses_that_are_refused(
+    account: str, said: tuple[str, str]
+) -> None:
+    result = converted(CALLERS.replace("ACCOUNT", account), "istio", "cilium")
+    told = {one.code: one for one in result.findings if one.code in ("MP201", "MP284")}
+    assert (told["MP201"].severity, told["MP201"].effect) == said
+    assert (told["MP201"].witness or {}).get("source", {}).get("workload") == ("web" if said[0] == "error" else None)
+    assert (told["MP284"].severity, told["MP284"].witness["source"]["meshed"]) == ("error", False)

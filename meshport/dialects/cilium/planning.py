@@ -8,7 +8,7 @@ or a Server speaks of, and the rest by ranges.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -127,14 +127,19 @@ class Context:
     def affects(self, port: Where) -> tuple[Affected, ...]:
         return tuple(Affected(item.workload.ref.namespace, item.workload.ref.name, port) for item in self.region.members)
 
-    def note(self, code: str, document: int, port: Where, src: Src, said: dict[str, Any], **values: Any) -> None:
-        """Something to be told, together with the same of other ports and workloads; of what names no policy, of all in the namespace."""
+    def note(
+        self, code: str, document: int, port: Where, src: Src, said: dict[str, Any], left: Sequence[Piece] | None = None, **values: Any
+    ) -> None:
+        """Something to be told, together with the same of other ports and workloads; of what names no policy, of all in the namespace. `left` are the requests
+        that are left out, where these are known."""
         key = (code, document if "policy" in values else self.region.namespace, repr(sorted(said.items())), repr(sorted(values.items())))
         found = self.told.setdefault(key, Note(said, values, document))
         found.src |= src
         found.ports.add(port)
         found.affects.update(dict.fromkeys(self.affects(port)))
-        found.explains |= self.explains(port)
+        explains = self.explains(port)
+        found.explains |= explains
+        found.leave_out(explains, left)
 
     def explains(self, port: Where) -> frozenset[tuple[str, str]]:
         return frozenset(
@@ -267,11 +272,17 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
             return str(error)
         return ""
 
+    def computed(rule: Rule) -> list[Piece] | None:
+        try:
+            return allowed(rule)
+        except (Unsayable, ValueError):
+            return None
+
     found = ((part, listed, one) for part, listed in _rules(context, first, port, parts) for one in apart(listed, problem))
     for part, listed, rule in found:
         without = lost(rule, listed, problem) if context.options.on_loss != "looser" else None
         if without is not None:
-            _left_out(context, "MP393", part, port, without[1], without[0])
+            _left_out(context, "MP393", part, port, without[1], without[0], computed(rule))
             continue
         try:
             pieces = allowed(rule)
@@ -429,7 +440,7 @@ def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies:
                 left.append(piece)
                 _widened(context, "MP219", part, port, src, str(error))
                 continue
-            _left_out(context, "MP202", part, port, src, str(error))
+            _left_out(context, "MP202", part, port, src, str(error), [piece])
     return left
 
 
@@ -442,7 +453,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
             _widened(context, "MP218", part, port, piece.src, str(error))
             _say(context, part, port, relaxed(piece, _problem), more, idle)
             return
-        _left_out(context, "MP201", part, port, piece.src, str(error))
+        _left_out(context, "MP201", part, port, piece.src, str(error), [piece])
         return
     who = callers(piece, context.known)
     _tell(context, part, port, piece, who)
@@ -484,20 +495,24 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
     """What of the peers could not be said, or is said otherwise."""
     policy, said = _label(part), {"disposition": "dropped" if who.nobody else "approximated"}
     if who.foreign:
-        _left_out(context, "MP208", part, port, piece.src, of_no_domain(who.foreign), who.nobody)
+        _left_out(context, "MP208", part, port, piece.src, of_no_domain(who.foreign), [piece.of(who.foreign)], whole=who.nobody)
     if who.gateways:
         reason = f"{of_gateways(who.gateways)} not part of Cilium, and the bundle does not have one gateway that takes its place"
-        _left_out(context, "MP216", part, port, piece.src, reason, who.nobody)
+        _left_out(context, "MP216", part, port, piece.src, reason, whole=who.nobody)
     for item, workload, shown in who.outside:
         nobody = (
             {} if shown else {"severity": "info", "effect": "none"}
         )  # before as after: no known pod with a proxy runs under the account
         said_here = {**said, **nobody, "feature": "authorization.source.principals"}
-        context.note("MP283", part.document, port, piece.src, said_here, policy=policy, peer=label(item), workload=workload)
+        context.note(
+            "MP283", part.document, port, piece.src, said_here, [piece.of((item,))], policy=policy, peer=label(item), workload=workload
+        )
     for item in who.absent:
         pods = f"any pod of {item.namespace}, a namespace that is not in the mesh,"
         said_here = {**said, "severity": "warning", "feature": "authorization.source.principals"}
-        context.note("MP283", part.document, port, piece.src, said_here, policy=policy, peer=label(item), workload=pods)
+        context.note(
+            "MP283", part.document, port, piece.src, said_here, [piece.of((item,))], policy=policy, peer=label(item), workload=pods
+        )
     for item, workload in who.on_host:
         context.note(
             "MP278",
@@ -511,7 +526,7 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         )
     if who.meshed:
         spaces = ", ".join(context.known.namespaces())
-        context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, namespaces=spaces)
+        context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, [piece], namespaces=spaces)
     if who.but:
         foreign = "world" not in who.entities and not who.inside  # for there may be such as were kept out
         nobody = {} if who.beside or foreign else {"severity": "info", "effect": "none"}
@@ -520,21 +535,23 @@ def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers)
         others += ["all callers from outside the cluster, where another trust domain's are,"] if foreign else []
         context.note("MP298", part.document, port, NOWHERE, feature, policy=policy, peers=who.but, others=" and ".join(others))
     if who.listed and who.nobody:
-        _left_out(context, "MP201", part, port, piece.src, f"{who.listed}: it is no account that the bundle knows")
+        _left_out(context, "MP201", part, port, piece.src, f"{who.listed}: it is no account that the bundle knows", [piece])
     elif who.listed:
-        context.note("MP203", part.document, port, piece.src, said, policy=policy, peers=who.listed, others="all others")
+        context.note("MP203", part.document, port, piece.src, said, [piece], policy=policy, peers=who.listed, others="all others")
     if who.addresses:
         feature = {**said, "feature": "authorization.source.ip-blocks"}
-        context.note("MP284", part.document, port, piece.src, feature, policy=policy, networks=", ".join(who.addresses))
+        context.note("MP284", part.document, port, piece.src, feature, [piece], policy=policy, networks=", ".join(who.addresses))
 
 
 def _label(part: Part) -> str:
     return f"{part.policy.kind} {part.policy.ref.value}" if part.policy is not None else "the default of open ports"
 
 
-def _left_out(context: Context, code: str, part: Part, port: Where, src: Src, reason: str, whole: bool = True) -> None:
+def _left_out(
+    context: Context, code: str, part: Part, port: Where, src: Src, reason: str, left: Sequence[Piece] | None = None, *, whole: bool = True
+) -> None:
     said = {"disposition": "dropped" if whole else "approximated", "feature": "authorization.rule"}
-    context.note(code, part.document, port, src, said, policy=_label(part), reason=reason)
+    context.note(code, part.document, port, src, said, left, policy=_label(part), reason=reason)
 
 
 def _widened(context: Context, code: str, part: Part, port: Where, src: Src, reason: str) -> None:
