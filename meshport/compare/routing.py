@@ -526,7 +526,7 @@ def _settings(policy: ServicePolicy) -> dict[str, Any]:
             continue  # what Istio and Envoy do where nothing is said
         if path == "loadBalancer.simple" and fact.value in LEAST_REQUEST:
             continue  # likewise
-        path = _SAME_HASH.get((path, str(fact.value)), _SAME_HASH.get((path, ""), path))
+        path = _SAME_HASH.get((path, str(fact.value)), path)
         if not path:
             continue
         own = f"://{policy.ref.value.namespace}/"  # a reference that names its own namespace is the same without
@@ -539,11 +539,9 @@ _RING, _MAGLEV = CONSISTENT_HASH + "ringHash", CONSISTENT_HASH + "maglev"
 _SAME_HASH = {
     (_RING, "{}"): "",
     (f"{_RING}.minimumRingSize", "1024"): "",
-    (f"{CONSISTENT_HASH}minimumRingSize", "1024"): "",
-    (f"{CONSISTENT_HASH}minimumRingSize", ""): f"{_RING}.minimumRingSize",
     (f"{_MAGLEV}.tableSize", "65537"): _MAGLEV,
 }
-"""Settings of a hash, with a value or with any (""), by another one that says the same; "" is what is done where nothing is said."""
+"""Settings of a hash with a value, by another one that says the same; "" is what is done where nothing is said."""
 
 
 def _spelled(value: Any, unit: int = 1) -> str:

@@ -72,6 +72,15 @@ def test_a_hash_is_one_of_the_route_and_comes_back(asked: str, hashed: Any, clus
     assert said(back) == set()
 
 
+def test_the_old_name_of_a_rings_size_is_the_one_of_today() -> None:
+    asked = "{httpHeaderName: x-user, minimumRingSize: 2048}"
+    (written,) = resources(convert(SERVICE + rule(asked)), "Cluster")
+    assert written["ring_hash_lb_config"] == {"minimum_ring_size": 2048}
+    lost = convert(SERVICE + rule(asked), target="linkerd").findings
+    assert [finding.code for finding in lost if finding.code.startswith("MP9")] == []
+    assert any(finding.code == "MP554" and "2048" in finding.message for finding in lost)
+
+
 @pytest.mark.parametrize("more", ["", ", outlierDetection: {consecutive5xxErrors: 3}"])
 def test_of_bytes_the_address_alone_is_hashed(more: str) -> None:
     result = convert(ONLY_BYTES + rule("{useSourceIp: true}", more))

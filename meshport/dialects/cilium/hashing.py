@@ -34,7 +34,6 @@ _REQUESTS: dict[str, tuple[str, ...]] = {
 """Where a hash policy says what Istio says by this name."""
 _SIZES: dict[str, tuple[str, ...]] = {
     "ringHash.minimumRingSize": ("ring_hash_lb_config", "minimum_ring_size"),
-    "minimumRingSize": ("ring_hash_lb_config", "minimum_ring_size"),
     "maglev.tableSize": ("maglev_lb_config", "table_size"),
 }
 _BARE = ("ringHash", "maglev")  # which of the two, without a size
@@ -121,7 +120,7 @@ def lift(root: Cursor, cluster: Cursor, others: Sequence[Cursor]) -> list[tuple[
     if not told or len(told) < len(ways) or any(_values(found) != _values(told[0]) for found in told):
         return []
     extras = [(HASH + name, fact.also(algorithm, *(found[name] for found in told))) for name, fact in told[0].items()]
-    sizes = [(name, cluster.at(*path).fact(int)) for name, path in _SIZES.items() if "." in name]
+    sizes = [(name, cluster.at(*path).fact(int)) for name, path in _SIZES.items()]
     extras += [(HASH + name, Fact(size.value, size.src, _FEATURE)) for name, size in sizes if size is not None]
     if algorithm.value == "MAGLEV" and not cluster.at("maglev_lb_config", "table_size"):
         extras.append((HASH + "maglev", Fact({}, algorithm.src, _FEATURE)))

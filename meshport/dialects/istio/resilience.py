@@ -15,7 +15,7 @@ from meshport.dialects.gateway_api import backends
 from meshport.dialects.gateway_api.durations import milliseconds, one_unit
 from meshport.findings import Affected
 from meshport.ir.base import ANYWHERE, NOWHERE, Fact, Ref, Src, sources
-from meshport.ir.resilience import Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
+from meshport.ir.resilience import CONSISTENT_HASH, Breaker, Retry, ServicePolicy, explains_breaker, explains_policy
 from meshport.ir.routing import Subset, gather
 from meshport.mapping.table import version_key
 
@@ -164,11 +164,16 @@ def _policies(base: ServicePolicy, place: Cursor) -> list[ServicePolicy]:
     return found
 
 
+_TODAY = {f"{CONSISTENT_HASH}minimumRingSize": f"{CONSISTENT_HASH}ringHash.minimumRingSize"}
+"""Names that settings had once, and have today."""
+
+
 def _policy(base: ServicePolicy, place: Cursor) -> ServicePolicy:
     extras: list[tuple[str, Fact[Any]]] = []
     for key in place.keys():  # noqa: SIM118  a Cursor is no mapping
         if key not in ("outlierDetection", "portLevelSettings", "port"):
-            extras.extend((f"{key}.{path}" if path else key, fact) for path, fact in place.leaves(key))
+            said = ((f"{key}.{path}" if path else key, fact) for path, fact in place.leaves(key))
+            extras.extend((_TODAY.get(path, path), fact) for path, fact in said)
     return replace(base, breaker=_breaker(place.at("outlierDetection")), extras=tuple(extras), src=base.src | gather(base.host) | place.src)
 
 
