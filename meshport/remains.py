@@ -46,7 +46,7 @@ def losses(have: IR, out: Output, own: bool, plane: str | None = None, *, beside
             continue
         if loss.code in _AT_WAYPOINTS and (beside or (own and plane != "sidecar")):
             continue  # the waypoint goes on enforcing it
-        affects = tuple(Affected(ref.namespace, ref.name) for ref in loss.workloads)
+        affects = tuple(Affected(ref.namespace or None, ref.name) for ref in loss.workloads)
         affects = affects or ((Affected(document.namespace),) if document.namespace else ())
         if loss.code in _STAYING and loss.document not in read:
             out.staying.add(loss.document)

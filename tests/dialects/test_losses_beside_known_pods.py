@@ -160,3 +160,16 @@ def test_what_ztunnel_cannot_see_of_an_allow_for_pods_of_any_namespace_opens_non
     written = [item.object["spec"].get("rules") for item in result.manifests if item.object["metadata"]["name"] == "root"]
     assert written == ([None] if rules is None else [])
     assert ("MP241" in {one.code for one in result.findings}) is (rules is None)
+
+
+def test_a_deny_for_pods_of_any_namespace_refuses_what_ztunnel_or_a_proxy_of_their_own_refuses_by_it() -> None:
+    """To ztunnel it is one of the addresses, whatever the method."""
+    rule = "rules: [{from: [{source: {ipBlocks: [203.0.113.0/24]}}], to: [{operation: {methods: [POST], ports: ['8080']}}]}]"
+    root = policy("root", f"selector: {{matchLabels: {{app: ghost}}}}, action: DENY, {rule}").replace(
+        "namespace: shop", "namespace: istio-system"
+    )
+    result = convert(home("istio.io/dataplane-mode: ambient") + pods("app: cart") + root, "istio", "istio", data_plane="sidecar")
+    (spec,) = [item.object["spec"] for item in result.manifests if item.object["metadata"]["name"] == "root"]
+    assert {"ports": ["8080"]} in [one["operation"] for rule in spec["rules"] for one in rule["to"]]
+    assert named(result, "MP244") == [("app=ghost", None)]
+    assert not {one.code for one in result.findings} & {"MP900", "MP901", "MP904"}

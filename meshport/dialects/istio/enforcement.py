@@ -184,7 +184,7 @@ def _by_selector(item: Read, found: Waypoints, ir: IR, callers: Callers, closed:
     sidecars = _at(policy, with_sidecar, out, found, ir, callers, closed, doors)
     unshown = past_waypoints.unshown_in_ambient(policy, found, ir)
     if not with_ztunnel and (with_sidecar or not unshown):
-        out.made = [sidecars]
+        out.made = [sidecars if with_sidecar else past_waypoints.either(sidecars, at_ztunnel(policy, item.unseen).rules, ir)]
         return out
     if policy.action.value == "custom":
         places = tuple(one.ref for one in with_ztunnel) if with_sidecar else ()

@@ -159,6 +159,22 @@ def unshown_in_ambient(policy: Policy, found: Waypoints, ir: IR) -> bool:
     return policy.action.value == "allow" and not gateway and unseen_in_ambient(pods, ir.world)
 
 
+def either(policy: Policy, rules: tuple[Rule, ...], ir: IR) -> Policy:
+    """A deny for pods of whichever namespace that nobody shows: what is refused by it as by `rules`, as ztunnel has them, or as a gateway's own proxy reads it."""
+    pods = policy.subject.value
+    if policy.action.value != "deny" or pods.namespace or not unseen_in_ambient(pods, ir.world):
+        return policy
+    if rules == policy.rules:
+        return policy
+    values = {
+        "object": f"AuthorizationPolicy {policy.ref.value}",
+        "reason": "pods that the input does not show may have ztunnel or be a gateway, which has a proxy of its own",
+        "outcome": "it is read as refusing what either refuses by it",
+    }
+    ir.losses.append(Loss("MP244", (), policy.document, values, unshown(pods, ir)))
+    return replace(policy, rules=(*policy.rules, *(rule for rule in rules if rule not in policy.rules)))
+
+
 def unshown(pods: PodSet, ir: IR) -> tuple[Ref, ...]:
     """Pods that the bundle may not show, as a loss names them."""
     return () if ir.world.shows(pods) else (Ref(pods.namespace, ANY_POD if pods.selector.everything else str(pods.selector)),)
