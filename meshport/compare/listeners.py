@@ -56,7 +56,7 @@ def _meant(listener: Listener, asking: Gateway, ir: IR, shown: Collection[str]) 
     if passes_on(listener):
         return "TLS passed on"
     mode = _ENDS.get(listener.tls.value.upper(), listener.tls.value) if listener.tls is not None else "ended"
-    certificates = _objects(listener.secrets, asking, ir, shown)
+    certificates = _objects(listener.secrets, asking, ir, shown, listener.home)
     insists = listener.check is not None and listener.check.mode.value != "unchecked"  # else nobody is refused
     checked = f", {_checked(listener.check, asking, ir, shown)}" if listener.check is not None and insists else ""
     return f"{spoken(listener)}, TLS {mode}" + (f", certificates {certificates}" if certificates else "") + checked
@@ -71,15 +71,17 @@ def _checked(check: ClientCheck, asking: Gateway, ir: IR, shown: Collection[str]
     return f"{CHECK} {check.mode.value}" + (f" by {by}" if by else "") + "".join(f" of {one}" for one in check.narrower)
 
 
-def _objects(listed: Iterable[tuple[str, Ref]], asking: Gateway, ir: IR, shown: Collection[str]) -> str:
-    """Secrets and the like as a Gateway names them, those of other namespaces that nothing lets it refer to marked; their kind decides nothing."""
+def _objects(listed: Iterable[tuple[str, Ref]], asking: Gateway, ir: IR, shown: Collection[str], of_set: str = "") -> str:
+    """Secrets and the like as a Gateway names them, those of other namespaces that nothing lets it, or the ListenerSet of the namespace `of_set`, refer to marked;
+    their kind decides nothing."""
     found, home = set(), asking.ref.value.namespace
+    sender, own = ("ListenerSet", of_set) if of_set else ("Gateway", home)
     for kind, ref in listed:
         name = ref.name if ref.namespace == home else str(ref)
         needs = (
-            asking.kind.startswith("gateway.networking") and ref.namespace not in ("", home) and ref.namespace in {*shown, *ir.world.grants}
+            asking.kind.startswith("gateway.networking") and ref.namespace not in ("", own) and ref.namespace in {*shown, *ir.world.grants}
         )
-        let = not needs or any(may_refer(grant, "Gateway", home, ref.name, kind) for grant in ir.world.grants.get(ref.namespace, ()))
+        let = not needs or any(may_refer(grant, sender, own, ref.name, kind) for grant in ir.world.grants.get(ref.namespace, ()))
         found.add(name if let else f"{name} without a grant")
     return ", ".join(sorted(found))
 
@@ -89,7 +91,7 @@ def _sent_on(listener: Listener, host: str, gateway: Ref, sent: list[ServiceRout
     if listener.redirect is not None and listener.redirect.value:
         return ", every request sent on to https with 301"
     said: set[str] = set()
-    for routes in sent:
+    for routes in sent if spoken(listener) in ("HTTP", "HTTPS") else ():
         for one in hosts_of(routes) if hangs(routes, gateway, listener) else ():
             both = narrower(one, host)
             if both is None:
@@ -131,7 +133,7 @@ def _said(listener: Listener, asking: Gateway, ir: IR) -> str:
     if listener.tls is not None:
         parts.append(f"TLS {listener.tls.value}")
     if listener.secrets:
-        parts.append(f"certificates {_objects(listener.secrets, asking, ir, ())}")
+        parts.append(f"certificates {_objects(listener.secrets, asking, ir, (), listener.home)}")
     if listener.check is not None:
         parts.append(_checked(listener.check, asking, ir, ()))
     if listener.redirect is not None and listener.redirect.value:

@@ -59,6 +59,7 @@ class Listener:
     admits: Admits | None = None  # of a Gateway of the Gateway API
     secrets: tuple[tuple[str, Ref], ...] = ()  # the certificates as objects, with their kind
     check: ClientCheck | None = None
+    home: str = ""  # the namespace of the ListenerSet that adds it, which needs the grants for its certificates
 
 
 @dataclass(slots=True)

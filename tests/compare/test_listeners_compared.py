@@ -258,7 +258,7 @@ spec: {parentRef: {name: edge}, listeners: [{name: more, port: 8080, protocol: H
 
 @pytest.mark.parametrize(("admits", "release", "said"), [("Same", None, True), ("None", None, False), ("Same", "1.19", False)])
 def test_listeners_of_sets_are_those_of_the_gateway_that_admits_them(admits: str, release: str | None, said: bool) -> None:
-    text = _with(f"allowedListeners: {{namespaces: {{from: {admits}}}}}, ") + SET
+    text = _with(f"allowedListeners: {{namespaces: {{from: {admits}}}}}, ").replace("Name: istio", "Name: cilium") + SET
     sides = [
         meshport.load_text(WORLD + one)
         for one in (text, text.partition("---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet")[0])
@@ -266,3 +266,18 @@ def test_listeners_of_sets_are_those_of_the_gateway_that_admits_them(admits: str
     options = {} if release is None else {"source_version": release}
     found = meshport.diff(*sides, old_mesh="cilium", new_mesh="istio", **options)
     assert [item.aspect for item in found if item.subject.startswith("listeners of ")] == (["port 8080 for *"] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "home", "same"), [("ListenerSet", "shop", True), ("Gateway", "shop", False), ("ListenerSet", "other", False)]
+)
+def test_certificates_of_a_set_are_granted_to_the_set(kind: str, home: str, same: bool) -> None:
+    text = _with("allowedListeners: {namespaces: {from: Same}}, ") + SET.replace(
+        "protocol: HTTP", "protocol: HTTPS, tls: {certificateRefs: [{name: c, namespace: certs}]}"
+    )
+    sides = [
+        meshport.load_text(WORLD + text + GRANT.format(home=to).replace("kind: Gateway,", f"kind: {of},"))
+        for of, to in (("ListenerSet", "shop"), (kind, home))
+    ]
+    found = meshport.diff(*sides, old_mesh="cilium", new_mesh="istio")
+    assert [item.aspect for item in found if item.subject.startswith("listeners of ")] == ([] if same else ["port 8080 for *"])

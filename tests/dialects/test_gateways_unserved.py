@@ -228,3 +228,26 @@ spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{group: networking.ist
 """
     result = converted(_edge(CERT) + route, target, source="istio", gateway_class="envoy")
     assert "MP768" in codes(result) and not {"MP900", "MP901"} & set(codes(result))
+
+
+def test_a_check_at_a_listener_is_overruled_by_that_of_the_gateway_where_the_release_has_no_other() -> None:
+    text = _edge(
+        f"{CERT}, frontendValidation: {{{CA}}}", f"tls: {{frontend: {{default: {{validation: {{{CA.replace('ca}', 'other}')}}}}}}}}}, "
+    )
+    result = converted(text, "gateway-api", source="istio", gateway_class="envoy", on_loss="looser")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert all("frontendValidation" not in item.get("tls", {}) for item in gateway["listeners"]) and "MP900" not in codes(result)
+
+
+def test_an_older_release_has_no_check_at_a_gateway() -> None:
+    text = _edge(CERT, f"tls: {{frontend: {{default: {{validation: {{{CA}}}}}}}}}, ")
+    result = converted(text, "gateway-api", source="istio", gateway_class="envoy", target_version="1.3")
+    (gateway,) = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Gateway"]
+    assert [item["name"] for item in gateway["listeners"]] == ["http"] and "tls" not in gateway and "MP709" in codes(result)
+
+
+@pytest.mark.parametrize("controller", ["istio.io/gateway-controller", "example.com/gateways"])
+def test_whose_class_it_is_a_gateway_class_says(controller: str) -> None:
+    kind = f"---\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {{name: own}}\nspec: {{controllerName: {controller}}}\n"
+    text = _edge(f"{CERT}, options: {{gateway.istio.io/tls-terminate-mode: MUTUAL}}").replace("Name: istio", "Name: own") + kind
+    assert ("MP709" in codes(converted(text, "gateway-api", source="istio", gateway_class="envoy"))) is controller.startswith("istio.io")

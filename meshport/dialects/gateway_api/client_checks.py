@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from meshport.dialects.gateway_api.listeners import TERMINATE_MODE, checks_clients
+from meshport.dialects.gateway_api.listeners import TERMINATE_MODE, checks_clients, served_by_istio
 from meshport.findings import Affected
 from meshport.ir import listening
 from meshport.ir.base import NOWHERE, Src
@@ -20,7 +20,7 @@ from meshport.mapping.table import in_range
 if TYPE_CHECKING:
     from meshport.dialects.base import Options
     from meshport.dialects.output import Obj, Output
-    from meshport.ir.model import IR, Gateway, Listener
+    from meshport.ir.model import Gateway, Listener
 
 _BY_PORT = "1.4"
 _CHECK = "the check of client certificates, which "
@@ -34,6 +34,7 @@ class Handover:
     listeners: list[Any]
     left_out: dict[int, str] = field(default_factory=dict)
     moved: dict[int, Any] = field(default_factory=dict)
+    overruled: set[int] = field(default_factory=set)  # those whose own check goes, as it refuses nobody or the Gateway says another
     added: str = ""  # why what ListenerSets add is left out
     unread: bool = False  # whether the class goes by nothing that the Gateway says of clients
     by_port: bool = True  # whether the release of the API has checks by port
@@ -43,17 +44,17 @@ class Handover:
         return bool(self.left_out) and len(self.left_out) == len(self.listeners)
 
 
-def plan(gateway: Gateway, ir: IR, out: Output, options: Options) -> Handover:
+def plan(gateway: Gateway, out: Output, options: Options) -> Handover:
     """What becomes of each listener under the class that is asked for."""
     document = out.bundle.documents[gateway.document]
     spec, name = document.value["spec"], options.gateway_class or ""
     found = Handover(gateway, [item for item in spec.get("listeners") or () if isinstance(item, dict)], unread=not checks_clients(name))
     release = options.target_version if out.target == "gateway-api" else out.table.gateway_release(out.target, options.target_version)
-    left = gateway.implementation.value.startswith("istio") or ir.mesh == "istio"
+    left = served_by_istio(gateway.implementation.value, out.bundle)
     by_port = found.by_port = release is None or in_range(release, _BY_PORT, None)
     for number, item in enumerate(found.listeners):
         tls, known = item.get("tls") or {}, _read(gateway, document.leaves["spec"]["listeners"][number])
-        option = (tls.get("options") or {}).get(TERMINATE_MODE) if left and not name.startswith("istio") else None
+        option = (tls.get("options") or {}).get(TERMINATE_MODE) if left and not served_by_istio(name, out.bundle) else None
         check = known.check if known is not None else None
         asked = check is not None and check.mode.value != "unchecked"
         if isinstance(option, str) and option.startswith("ISTIO_"):
@@ -98,7 +99,9 @@ def _move(found: Handover, number: int, spec: dict[str, Any], asked: bool) -> No
     alike = all((one.get("tls") or {}).get("frontendValidation") == check for one in beside)
     if item.get("protocol") == "HTTPS" and alike and _said(spec, item) is None:
         found.moved[number] = check
-    elif asked:
+    else:
+        found.overruled.add(number)
+    if asked and number not in found.moved:
         why = (
             "holds for a whole port since Gateway API 1.4, where other listeners say otherwise"
             if item.get("protocol") == "HTTPS"
@@ -117,8 +120,15 @@ def say(found: Handover, out: Output, *, looser: bool) -> None:
     for number, reason in found.left_out.items():
         src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ()))
         port = found.listeners[number].get("port")
-        explains = listening.explains(ref, [item for item in found.gateway.listeners if item.port.src <= src])
-        if looser and out.target == "cilium" and TERMINATE_MODE not in (found.listeners[number]["tls"].get("options") or {}):
+        explains = listening.explains(
+            ref, None if found.nothing_left else [item for item in found.gateway.listeners if item.port.src <= src]
+        )
+        if (
+            looser
+            and found.unread
+            and out.target == "cilium"
+            and TERMINATE_MODE not in (found.listeners[number]["tls"].get("options") or {})
+        ):
             continue  # said of the fields that Cilium does not read
         if looser:
             own = _below((leaves["listeners"][number].get("tls") or {}).get("frontendValidation") or {})
@@ -143,13 +153,13 @@ def write(found: Handover, obj: Obj, out: Output, *, looser: bool) -> None:
     document = out.bundle.documents[found.gateway.document]
     leaves, spec = document.leaves["spec"], document.value["spec"]
     gone = {} if looser else found.left_out
-    if found.left_out or found.moved:
+    if found.left_out or found.moved or found.overruled:
         obj.drop(("spec", "listeners"), NOWHERE)
         obj.set(("spec", "listeners"), [], NOWHERE)
         kept = [number for number in range(len(found.listeners)) if number not in gone]
         for position, number in enumerate(kept):
             item, shadow = found.listeners[number], leaves["listeners"][number]
-            if number in found.moved or number in found.left_out:
+            if number in found.overruled or number in found.moved or number in found.left_out:
                 item = {**item, "tls": {key: value for key, value in item["tls"].items() if key != "frontendValidation"}}
                 shadow = {**shadow, "tls": {key: value for key, value in shadow["tls"].items() if key != "frontendValidation"}}
             obj.set(("spec", "listeners", position), item, _below(shadow))
@@ -163,7 +173,7 @@ def write(found: Handover, obj: Obj, out: Output, *, looser: bool) -> None:
         src, port = _below(leaves["listeners"][number]["tls"]["frontendValidation"]), found.listeners[number]["port"]
         index = written.setdefault(port, place + len(written))
         obj.set(("spec", "tls", "frontend", "perPort", index), {"port": port, "tls": {"validation": check}}, src)
-    if gone and found.unread and (spec.get("tls") or {}).get("frontend"):
+    if ((gone and found.unread) or not found.by_port) and (spec.get("tls") or {}).get("frontend"):
         obj.drop(("spec", "tls") if set(spec["tls"]) == {"frontend"} else ("spec", "tls", "frontend"), _below(leaves["tls"]["frontend"]))
     if found.added and not looser and spec.get("allowedListeners"):
         obj.drop(("spec", "allowedListeners"), _below(leaves["allowedListeners"]))
@@ -176,7 +186,7 @@ def begin(found: Handover, out: Output, name: str) -> None:
         return
     for number, item in enumerate(found.listeners):
         own = (item.get("tls") or {}).get("frontendValidation")
-        if own and found.by_port:
+        if own and found.by_port and _said(document.value["spec"], item) is None:
             found.moved[number] = own  # nobody is let in by it who was not before
         known = _read(found.gateway, document.leaves["spec"]["listeners"][number])
         said = own or _said(document.value["spec"], item)
@@ -184,6 +194,13 @@ def begin(found: Handover, out: Output, name: str) -> None:
             out.finding(
                 "MP774", document=found.gateway.document, affects=(Affected(ref.namespace, ref.name),), explains=listening.explains(ref, [known]),
                 gateway=str(ref), port=item.get("port"), name=name,
+            )  # fmt: skip
+    for one in found.gateway.added:
+        said = _said(document.value["spec"], {"port": one.port.value, "protocol": one.protocol.value})
+        if said and said["mode"] != "AllowInsecureFallback":
+            out.finding(
+                "MP774", document=found.gateway.document, affects=(Affected(ref.namespace, ref.name),), explains=listening.explains(ref, [one]),
+                gateway=str(ref), port=one.port.value, name=name,
             )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool
             "Istio goes, and the class that takes over knows none of the policies at its pods; delete it once clients use another entrance",
         )
         return False
-    found, looser = client_checks.plan(gateway, ir, out, options), options.on_loss == "looser"
+    found, looser = client_checks.plan(gateway, out, options), options.on_loss == "looser"
     client_checks.say(found, out, looser=looser)
     if found.nothing_left and not looser:
         out.remove(
@@ -117,7 +117,7 @@ def hand_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:
     ref = gateway.ref.value
     affects = (Affected(ref.namespace, ref.name),)
     out.finding("MP346", document=gateway.document, affects=affects, gateway=str(ref), name=options.gateway_class)
-    found = client_checks.plan(gateway, ir, out, options)
+    found = client_checks.plan(gateway, out, options)
     client_checks.begin(found, out, options.gateway_class)
     client_checks.write(found, obj, out, looser=True)
     return True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from meshport.dialects.base import Options
+    from meshport.documents import Bundle
     from meshport.ir.world import World
 
 TERMINATE_MODE = "gateway.istio.io/tls-terminate-mode"
@@ -29,7 +30,15 @@ def checks_clients(name: str) -> bool:
     return name.partition("-")[0] != "cilium"
 
 
-def gateway(root: Cursor, ref: Fact[Ref], family: str) -> Gateway:
+def served_by_istio(name: str, bundle: Bundle) -> bool:
+    """Whether a class is Istio's, by its name or by the GatewayClass that the bundle has."""
+    controllers = (
+        document.value.get("spec") or {} for document in bundle.documents if document.kind == "GatewayClass" and document.name == name
+    )
+    return name.startswith("istio") or any(str(spec.get("controllerName", "")).startswith("istio.io/") for spec in controllers)
+
+
+def gateway(root: Cursor, ref: Fact[Ref]) -> Gateway:
     """A Gateway of either API with what the Gateway API says of its listeners."""
     name = root.text("spec", "gatewayClassName")
     if name is None:
@@ -37,7 +46,7 @@ def gateway(root: Cursor, ref: Fact[Ref], family: str) -> Gateway:
         shown = ",".join(f"{key}={item.value}" for key, item in selector.items())
         name = Fact(shown, selector.src, "gateway.selector")
     found = Gateway(ref, root.document.api_version.rpartition("/")[0], root.number, name)
-    found.listeners = tuple(_listeners(root, root, (ref.value.namespace,) * 2, family))
+    found.listeners = tuple(_listeners(root, root, (ref.value.namespace,) * 2))
     return found
 
 
@@ -53,16 +62,16 @@ def add_sets(sets: list[Cursor], gateways: list[Gateway], world: World, options:
             if name is not None and (not kind or kind.value == "Gateway")
             else None
         )
-        if there is None or not reads_sets(root, family):
-            continue
+        if there is None or (there.implementation.value.partition("-")[0] == family and not reads_sets(root, family)):
+            continue  # of another class another implementation reads them
         top = Cursor.root(root.bound, there.document)
         if attachment.from_there(attachment.admitted(top.at("spec", "allowedListeners"), "None"), there.ref.value.namespace, home, world):
-            there.added += tuple(_listeners(root, top, (home, there.ref.value.namespace), family))
+            there.added += tuple(_listeners(root, top, (home, there.ref.value.namespace)))
 
 
-def _listeners(root: Cursor, top: Cursor, homes: tuple[str, str], family: str) -> Iterator[Listener]:
+def _listeners(root: Cursor, top: Cursor, homes: tuple[str, str]) -> Iterator[Listener]:
     """The listeners of a Gateway, or of a set beside the Gateway `top`, which says what clients have to show; with the namespaces of both."""
-    of_istio = family == "istio" or str(top.at("spec", "gatewayClassName").value).startswith("istio")
+    of_istio = served_by_istio(str(top.at("spec", "gatewayClassName").value), root.bound.bundle)
     for item in root.each("spec", "listeners"):
         number, protocol = item.number_at("port"), item.text("protocol")
         if number is None or protocol is None:
@@ -81,6 +90,7 @@ def _listeners(root: Cursor, top: Cursor, homes: tuple[str, str], family: str) -
             admits=attachment.admits(item),
             secrets=tuple(_referred(ref, homes[0]) for ref in refs),
             check=_check(item, top, homes, number.value, protocol.value, option),
+            home=homes[0] if root.number != top.number else "",
         )
 
 

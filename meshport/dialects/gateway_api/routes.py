@@ -51,7 +51,7 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         if family == "istio" and _waypoint(root):
             continue
         if kind == "Gateway" and document.group in (GROUP, "networking.istio.io"):
-            ir.gateways.append(listeners.gateway(root, named(root, options), family))
+            ir.gateways.append(listeners.gateway(root, named(root, options)))
         elif kind in GATEWAYS and document.group != "networking.istio.io":
             sets.append(root)
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
