@@ -89,6 +89,15 @@ def _linkerd_paths(value: dict[str, Any]) -> Iterator[Refusal]:
             yield (*path, "value"), f"{text!r} is no absolute path"
 
 
+def _linkerd_filters(value: dict[str, Any]) -> Iterator[Refusal]:
+    """A filter of Linkerd's own route has what its type names, or the webhook cannot read the route (policy-controller/k8s/api/src/policy/httproute.rs)."""
+    for path, one in maps(value, "spec", "rules", "[]", "filters", "[]"):
+        kind = str(one.get("type"))
+        member = _FILTERS.get(kind)
+        if member is not None and one.get(member) is None:
+            yield (*path, "type"), f"a filter {kind} has no {member}"
+
+
 def _listeners(value: dict[str, Any]) -> Iterator[Refusal]:
     names: set[str] = set()
     places: set[tuple[str, ...]] = set()
@@ -230,7 +239,7 @@ _RULES: dict[tuple[str, str], tuple[Demand, ...]] = {
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
     ("linkerd.io", "ServiceProfile"): (_profile,),
-    ("policy.linkerd.io", "HTTPRoute"): (_linkerd_paths,),
+    ("policy.linkerd.io", "HTTPRoute"): (_linkerd_paths, _linkerd_filters),
     ("policy.linkerd.io", "Server"): (_numbered,),
     ("policy.linkerd.io", "MeshTLSAuthentication"): (_identified,),
     ("policy.linkerd.io", "HTTPLocalRateLimitPolicy"): (_rates,),

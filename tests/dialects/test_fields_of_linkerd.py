@@ -303,3 +303,20 @@ def test_the_end_of_a_name_that_each_account_of_the_domain_has_is_the_domain(end
     (rules,) = [item["spec"]["rules"] for item in written(result, "AuthorizationPolicy")]
     assert rules[0]["from"] == [{"source": {"principals": ["cluster.local/*"]}}]
     assert not said(result, "MP201")
+
+
+@pytest.mark.parametrize("target", ["istio", "cilium"])
+@pytest.mark.parametrize("spec", ["{}", "{rules: [{backendRefs: [{name: cart, port: 80}]}]}", "{parentRefs: [{group: core, kind: Service, name: cart}], rules: []}"])  # fmt: skip
+def test_what_is_annotated_on_a_route_that_takes_no_request_decides_nothing(spec: str, target: str) -> None:
+    notes = "{retry.linkerd.io/http: 5xx, retry.linkerd.io/limit: '3', timeout.linkerd.io/response: 4s}"
+    route = policy("HTTPRoute", spec, version="v1beta3").replace("namespace: shop", f"namespace: shop, annotations: {notes}")
+    result = converted(route, target)
+    assert said(result, "MP902") == []
+    assert {line.disposition for line in result.ledger if "linkerd.io/" in line.path and "inject" not in line.path} == {"irrelevant"}
+
+
+def test_a_filter_of_linkerds_own_route_without_its_settings_is_refused() -> None:
+    spec = "{parentRefs: [{group: core, kind: Service, name: cart}], rules: [{filters: [{type: RequestHeaderModifier}]}]}"
+    result = converted(policy("HTTPRoute", spec, version="v1beta3"), "istio")
+    assert ["has no requestHeaderModifier" in text for text in said(result, "MP072")] == [True]
+    assert [item.code for item in result.findings if item.code.startswith("MP9")] == []

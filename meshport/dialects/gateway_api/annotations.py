@@ -8,6 +8,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api.durations import annotation
 from meshport.ir.base import NOWHERE, Fact, Src
 from meshport.ir.resilience import Retry
+from meshport.ir.routing import gather
 from meshport.values.ports import is_number
 from meshport.values.retry import linkerd_reads
 
@@ -58,6 +59,11 @@ def timeouts_of(notes: dict[str, Fact[str]]) -> dict[str, Fact[int] | None]:
     """The timeout annotations by name; none of them where one cannot be read."""
     good = all(readable(notes[key]) for key in _TIMEOUTS if key in notes)
     return {key.rpartition("/")[2]: duration(notes.get(key)) if good else None for key in _TIMEOUTS}
+
+
+def asked(notes: dict[str, Fact[str]]) -> Src:
+    """The leaves of the retry and timeout annotations."""
+    return gather([fact for key, fact in notes.items() if key.startswith(("retry.linkerd.io/", "timeout.linkerd.io/"))])
 
 
 def idle_notes(notes: dict[str, Fact[str]], used: Src) -> tuple[tuple[str, Src], ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from meshport.dialects import naming
 from meshport.dialects.cursor import Cursor
 from meshport.dialects.gateway_api import attachment, backends, listeners
-from meshport.dialects.gateway_api.annotations import annotations_of, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
+from meshport.dialects.gateway_api.annotations import annotations_of, asked, idle_notes, linkerd_retry, readable, timeouts_of, unreadable
 from meshport.dialects.gateway_api.durations import milliseconds
 from meshport.dialects.gateway_api.forwarding import _since, _unadmitted, admitted, changing_nothing, filters_of
 from meshport.dialects.gateway_api.patterns import quote, spans
@@ -57,7 +57,8 @@ def lift(bound: Bound, numbers: list[int], world: World, options: Options, ir: I
         elif kind in ("HTTPRoute", "GRPCRoute") and document.group in GROUPS[family]:
             found.extend(_route(root, kind, options, family))
             if document.group != GROUP and not root.each("spec", "parentRefs"):  # one of the group GROUP stays as it is
-                ir.idle.append(Fact("a route on nothing takes no request", root.at("spec").src, "routing.parent"))
+                beside = root.at("spec").src | asked(annotations_of(root))
+                ir.idle.append(Fact("a route on nothing takes no request", beside, "routing.parent"))
         elif kind in ("TLSRoute", "TCPRoute") and document.group == GROUP:
             from meshport.dialects.gateway_api import connections
 
@@ -461,6 +462,8 @@ def _values(place: Cursor, key: str, silenced: list[tuple[str, Src]], lower: boo
 def _annotated(root: Cursor, rules: tuple[RouteRule, ...], silenced: list[tuple[str, Src]]) -> tuple[RouteRule, ...]:
     """Linkerd's annotations on a route hold for each of its rules; its timeout annotation beats the field."""
     notes = annotations_of(root)
+    if not rules:
+        silenced.append(("a route without rules takes no request", asked(notes)))
     retry = linkerd_retry(notes)
     parsed = timeouts_of(notes)
     silenced.extend(idle_notes(notes, gather(retry, *parsed.values())))
