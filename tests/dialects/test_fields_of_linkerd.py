@@ -320,3 +320,18 @@ def test_a_filter_of_linkerds_own_route_without_its_settings_is_refused() -> Non
     result = converted(policy("HTTPRoute", spec, version="v1beta3"), "istio")
     assert ["has no requestHeaderModifier" in text for text in said(result, "MP072")] == [True]
     assert [item.code for item in result.findings if item.code.startswith("MP9")] == []
+
+
+@pytest.mark.parametrize(
+    ("version", "parent", "code"),
+    [("policy", "{kind: EgressNetwork, name: out}", "MP728"), ("policy", "{name: out}", "MP375"), ("gateway", "{kind: EgressNetwork, name: out}", "MP375")],
+)  # fmt: skip
+def test_the_group_of_a_parent_is_the_routes_own_by_default(version: str, parent: str, code: str) -> None:
+    """Linkerd knows networks of its own group, and no Gateway of it."""
+    route = policy("HTTPRoute", f"{{parentRefs: [{parent}], rules: [{{backendRefs: [{{name: cart, port: 80}}]}}]}}", version="v1beta3")
+    result = converted(
+        route if version == "policy" else route.replace("policy.linkerd.io/v1beta3", "gateway.networking.k8s.io/v1"), "istio"
+    )
+    assert said(result, code)
+    assert [item.code for item in result.findings if item.code.startswith("MP90")] == []
+    assert result.ledger.counts["unaccounted"] == 0

@@ -189,7 +189,7 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     namespace = ref.value.namespace
     spec = root.at("spec")
     parents = [parent for parent in spec.each("parentRefs") if parent.text("name") is not None]
-    readers = [_reader(parent, family) for parent in parents]
+    readers = [_reader(root, parent, family) for parent in parents]
     read = {reader: rules_of(root, kind, ref, reader, options) for reader in dict.fromkeys(readers)}
     found: list[ServiceRoutes] = []
     told: set[str] = set()
@@ -212,12 +212,10 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
         if (target.value if target else "Gateway") == "Service" and group is not None and group.value in ("", "core"):
             service = Fact(Ref(wanted, name.value), src, name.feature)
             problem = problem or too_early(root, kind, family) or for_consumers(family, namespace, wanted)
-        elif (target.value if target else "Gateway") in GATEWAYS:
+        elif _gateways(root, parent):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
-        elif target is not None and target.value in ("Server", "EgressNetwork"):
-            if family == "linkerd":
-                continue  # a route that authorises, or one out of the cluster: the lifts of those read it
-            problem = "MP375"
+        elif family == "linkerd" and in_group(root, parent, "policy.linkerd.io") and target and target.value in ("Server", "EgressNetwork"):
+            continue  # a route that authorises, or one out of the cluster: the lifts of those read it
         elif not on_entry and family != "gateway-api":  # of the API alone, some implementation may read any parent
             problem = "MP375"
         found.append(
@@ -266,10 +264,15 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
     return found
 
 
-def _reader(parent: Cursor, family: str) -> str:
+def _reader(root: Cursor, parent: Cursor, family: str) -> str:
     """Who reads the rules under a parent: Linkerd serves no Gateways, so those of its clusters are another implementation's."""
+    return "gateway-api" if family == "linkerd" and _gateways(root, parent) else family
+
+
+def _gateways(root: Cursor, parent: Cursor) -> bool:
+    """Whether a parent is a Gateway or a set of its listeners; of Linkerd's own group there is none."""
     kind = parent.text("kind")
-    return "gateway-api" if family == "linkerd" and (kind.value if kind else "Gateway") in GATEWAYS else family
+    return (kind.value if kind else "Gateway") in GATEWAYS and not in_group(root, parent, "policy.linkerd.io")
 
 
 def rules_of(
@@ -283,6 +286,12 @@ def rules_of(
         rules = _annotated(root, rules, silenced)
         warnings.extend(unreadable(annotations_of(root)))
     return rules, silenced, warnings
+
+
+def in_group(root: Cursor, parent: Cursor, group: str) -> bool:
+    """Whether what a route names as a parent is of this group, which is the route's own unless it says another (the CRD of each)."""
+    said = parent.at("group").value
+    return (said if isinstance(said, str) else root.document.group) == group
 
 
 def _written(root: Cursor, kind: str) -> list[Cursor]:

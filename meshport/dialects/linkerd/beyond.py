@@ -65,7 +65,11 @@ def _on_networks(
 ) -> list[tuple[Ref, ServiceRoutes]]:
     """The rules of a route, for each network and host that it names."""
     spec, ref = root.at("spec"), gateway_api.named(root, options)
-    parents = [parent for parent in spec.each("parentRefs") if parent.at("kind").value == NETWORK[1]]
+    parents = [
+        parent
+        for parent in spec.each("parentRefs")
+        if parent.at("kind").value == NETWORK[1] and gateway_api.in_group(root, parent, NETWORK[0])
+    ]
     if not parents:
         return []
     rules, silenced, warnings = gateway_api.rules_of(root, kind, ref, "linkerd", options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshport.dialects.cursor import Cursor
+from meshport.dialects.gateway_api.routes import in_group
 from meshport.ir.base import NOWHERE, Fact, Ref, Src, sources
 from meshport.ir.exposure import EgressDefault, Outside, OutsidePort
 
@@ -31,7 +32,7 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
     found: list[Outside] = []
     rules = spec.each("rules")
     own, inert = NOWHERE, NOWHERE
-    parents = {name.value for item in spec.each("parentRefs") if _is_network(item) and (name := item.text("name")) is not None}
+    parents = {name.value for item in spec.each("parentRefs") if _is_parent(root, item) and (name := item.text("name")) is not None}
     conditions: list[Fact[Any]] = []
     for rule in rules:
         own |= rule.src if rule.value == {} else NOWHERE
@@ -51,7 +52,7 @@ def opened(root: Cursor, kind: str, networks: dict[Ref, EgressDefault], others: 
     hosts = spec.strings("hostnames") if protocol != "tcp" else ()
     for parent in spec.each("parentRefs"):
         name, number = parent.text("name"), parent.number_at("port")
-        if not _is_network(parent) or name is None:
+        if not _is_parent(root, parent) or name is None:
             continue
         place = parent.text("namespace")
         wanted = Ref(place.value if place else ref.value.namespace, name.value)
@@ -93,6 +94,11 @@ def unread(root: Cursor) -> Src:
 def _is_network(reference: Cursor) -> bool:
     """Whether a reference names an EgressNetwork, of Linkerd's group."""
     return bool(reference.at("kind").value == "EgressNetwork" and reference.at("group").value == API.partition("/")[0])
+
+
+def _is_parent(root: Cursor, reference: Cursor) -> bool:
+    """Whether a parent of a route is an EgressNetwork."""
+    return bool(reference.at("kind").value == "EgressNetwork" and in_group(root, reference, API.partition("/")[0]))
 
 
 def _everything(key: str, value: Any) -> bool:
