@@ -12,7 +12,7 @@ from dataclasses import replace
 from meshport.dialects import beside_the_mesh, other_domains, other_protocols, protocols, redundant
 from meshport.dialects.base import Options
 from meshport.dialects.gateway_accounts import by_namespace, gateway_accounts
-from meshport.dialects.linkerd import servers, unlike, unseen
+from meshport.dialects.linkerd import by_name, servers, unlike, unseen
 from meshport.dialects.linkerd.grants import Context, plan
 from meshport.dialects.linkerd.inbound import DEFAULT_POLICY
 from meshport.dialects.linkerd.selectors import by_probes, narrowed, selectors, set_name, shared_labels, told_apart
@@ -41,7 +41,16 @@ def lower(ir: IR, out: Output, options: Options, access: Access, defaults: Mappi
     taken: dict[str, set[str]] = {}
     for region in access.regions(lambda item: _spoken(item, ir)):
         if region.first.meshed is not False:
-            _region(ir, out, options, access, region, gateways, taken.setdefault(region.namespace, set()))
+            _region(
+                ir,
+                out,
+                options,
+                access,
+                region,
+                gateways,
+                taken.setdefault(region.namespace, set()),
+                defaults.get(region.namespace, (OPEN,))[0],
+            )
     written = _by_port(ir, out, options, access, gateways, taken)
     fate = unlike.lower(out, options, access, gateways, taken, defaults)
     unseen.report(ir, out, access, written, fate, {name: value for name, (value, _) in defaults.items()})
@@ -133,8 +142,17 @@ def _spoken(item: Effective, ir: IR) -> tuple[tuple[int, str], ...]:
 
 
 def _region(
-    ir: IR, out: Output, options: Options, access: Access, region: Region, gateways: frozenset[Ref], taken: set[str], default: str = ""
+    ir: IR,
+    out: Output,
+    options: Options,
+    access: Access,
+    region: Region,
+    gateways: frozenset[Ref],
+    taken: set[str],
+    closing: str = "",
+    default: str = "",
 ) -> None:
+    """Servers of the ports of a region's pods. `closing` is the default policy of other pods of their namespace."""
     first = region.first
     context = Context(out, ir.world, options, gateways, region)
     ports = _ports(region, ports_of(region.members, ir.world))
@@ -169,8 +187,17 @@ def _region(
                 if closest is not None and label.startswith(base):
                     more |= closest.ref.src
                 inner = replace(context, region=Region(region.namespace, own_probes))
+                apart = by_name.open_to_others(region.namespace, pods, access)
                 for item in wanted:
-                    servers.write(inner, item, pods, because | more, label)
+                    called = by_name.name_of(region, item.port, access) if apart else ""
+                    if not called or by_name.alone(region, item.port, called, access):
+                        servers.write(inner, item, pods, because | more, label, called)
+                    elif not item.closed or closing != "deny":
+                        servers.write(inner, item, pods, because | more, label)
+                    else:
+                        for only, group in by_name.shown_alone(pods, own_probes):
+                            own_label = label if len(own_probes) == len(group) else set_name(only, base, taken)
+                            servers.write(replace(inner, region=Region(region.namespace, group)), item, only, because | more, own_label)
 
 
 def _moded(region: Region, access: Access) -> list[tuple[Selector, Src, Src]]:
@@ -232,6 +259,6 @@ def _by_port(ir: IR, out: Output, options: Options, access: Access, gateways: fr
         seen = Access(shown, access.default_admission)
         for region in seen.regions(lambda item: _spoken(item, ir)):
             if any(member.workload is stand_in for member in region.members):
-                _region(shown, out, options, seen, region, gateways, taken.setdefault(region.namespace, set()), OPEN)
+                _region(shown, out, options, seen, region, gateways, taken.setdefault(region.namespace, set()), default=OPEN)
         written += policies
     return written

@@ -75,12 +75,12 @@ def _whole(item: PortPlan) -> bool:
     return any(piece.who == everyone and piece.where.everywhere for piece in pieces)
 
 
-def write(context: Context, item: PortPlan, selector: Selector, selector_src: Src, label: str) -> None:
-    """Write the Server of a port, for the pods of a selector."""
+def write(context: Context, item: PortPlan, selector: Selector, selector_src: Src, label: str, called: str = "") -> None:
+    """Write the Server of a port, for the pods of a selector; by its name where it is `called` so."""
     out, options, region = context.out, context.options, context.region
     namespace = region.namespace
     policies = region.first.allows
-    ref = Ref(namespace, name(label, str(item.port)))
+    ref = Ref(namespace, name(label, called or str(item.port)))
     owner = item.grants[0].document if item.grants else (policies[0].document if policies else region.first.workload.document)
     because = item.src | selector_src | frozenset(leaf for grant in item.grants for leaf in grant.src)
     if not because:
@@ -91,7 +91,12 @@ def write(context: Context, item: PortPlan, selector: Selector, selector_src: Sr
     api = f"policy.linkerd.io/{server_version(options.target_version)}"
     obj = out.object(api, "Server", ref, owner=owner, group=group, rank=41, because=because)
     obj.set(("spec", "podSelector"), selector.manifest(), selector_src | because)
-    obj.set(("spec", "port"), item.port.name if isinstance(item.port, CalledPort) else item.port, because, _naming(item, policies))
+    obj.set(
+        ("spec", "port"),
+        called or (item.port.name if isinstance(item.port, CalledPort) else item.port),
+        because,
+        _naming(item, region, because),
+    )
     protocol = _PROTOCOLS.get(item.protocol, "unknown")
     if protocol == "HTTP/2" and probes:
         protocol = "unknown"
@@ -136,10 +141,17 @@ def write(context: Context, item: PortPlan, selector: Selector, selector_src: Sr
             )  # fmt: skip
 
 
-def _naming(item: PortPlan, policies: tuple[Policy, ...]) -> Src:
-    """The leaves that name the port in the rules that grant something there."""
+def _naming(item: PortPlan, region: Region, because: Src) -> Src:
+    """The leaves that name the port in the rules that grant something there, or take something from what is open."""
     granted = {leaf for grant in item.grants for _, piece in grant.pieces() for leaf in piece.src}
-    return frozenset(leaf for policy in policies for leaf in mentioned(policy).get(item.port, ()) if leaf in granted)
+    found = {leaf for policy in region.first.allows for leaf in mentioned(policy).get(item.port, ()) if leaf in granted}
+    for policy in region.first.denies if item.cut else ():
+        for rule in policy.rules:
+            facts = [fact for one in rule.conditions if one.attribute == PORT for fact in one.any_of or ()]
+            here = {leaf for fact in facts if fact.value[0] <= item.port <= fact.value[1] for leaf in fact.src}
+            rest = {leaf for one in rule.conditions if one.attribute != PORT for leaf in one.sources}
+            found |= here if not rest or rest & because else set()
+    return frozenset(found)
 
 
 def server_version(version: str) -> str:

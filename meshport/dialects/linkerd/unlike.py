@@ -151,9 +151,9 @@ def _of_namespace(
             fate.short |= {_key(policy) for policy in _policies(item)}
             continue
         spoken = tuple((str(port), protocols.of_port(item.workload, port, access.world)[0]) for port in ports)
-        served = frozenset(port for selector, port in there.servers if selector.accepts(labels))
+        served = frozenset(str(port) for selector, port in there.servers if selector.accepts(labels))
         key = (item.key, spoken, served)
-        kept = found.setdefault(key, _Kept(item, {port: src for port, src in ports.items() if port not in served}))
+        kept = found.setdefault(key, _Kept(item, {port: src for port, src in ports.items() if str(port) not in served}))
         kept.kinds += group
         (fate.written if ports else fate.short).update(map(_key, _policies(item)))
     for kept in found.values():

@@ -1,0 +1,57 @@
+"""Cilium's rules that name a port by its name, onto meshes: pods that the bundle does not show may give the name to another number, or to none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import meshport
+
+Obj = dict[str, Any]
+ADMIN = {"ports": [{"port": "admin", "protocol": "TCP"}]}
+CLOSING = {"endpointSelector": {"matchLabels": {"tier": "back"}}}
+OPEN = {"endpointSelector": {}, "enableDefaultDeny": {"ingress": False}}
+
+
+def workload(name: str, **ports: int) -> Obj:
+    labels = {"app": name, "tier": "back"}
+    container = {"name": "app", "image": "x:1", "ports": [{"name": key, "containerPort": number} for key, number in ports.items()]}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"selector": {"matchLabels": {"app": name}}, "template": pod}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "shop"}, "spec": spec}
+
+
+def converted(target: str, spec: Obj, *workloads: Obj) -> Any:
+    policy = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": "p", "namespace": "shop"}, "spec": spec}
+    home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    result = meshport.convert(meshport.load_objects([home, *workloads, policy]), source="cilium", target=target, keep_network_policy=False)
+    assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
+    return result
+
+
+def servers(result: Any) -> list[tuple[Obj, Any]]:
+    specs = [item.object["spec"] for item in result.manifests if item.object["kind"] == "Server"]
+    return [(spec["podSelector"], spec["port"]) for spec in specs]
+
+
+@pytest.mark.parametrize("spec", [{**CLOSING, "ingress": [{"toPorts": [ADMIN]}]}, {**OPEN, "ingressDeny": [{"toPorts": [ADMIN]}]}])
+def test_a_server_names_the_port_as_the_rule_does(spec: Obj) -> None:
+    result = converted("linkerd", spec, workload("a", http=8080, admin=9090))
+    assert servers(result) == [(spec["endpointSelector"], "admin")]
+    (line,) = [line for line in result.ledger if line.value == "admin" and line.document == 2]
+    assert line.disposition == "translated" and any(item["path"] == "spec.port" for item in line.outputs)
+
+
+def test_a_server_by_a_number_that_other_rules_admit_as_well_takes_the_shown_pods_alone() -> None:
+    more = {"ports": [{"port": "9000", "endPort": 9100, "protocol": "TCP"}]}
+    alone = {"fromEntities": ["cluster"], "toPorts": [more]}
+    result = converted("linkerd", {**CLOSING, "ingress": [{"toPorts": [ADMIN]}, alone]}, workload("a", http=8080, admin=9090))
+    assert ({"matchLabels": {"app": "a", "tier": "back"}}, 9090) in servers(result)
+    assert not [port for selector, port in servers(result) if selector == CLOSING["endpointSelector"]]
+    assert [place for one in result.findings if one.effect == "narrows" for place in one.affects if place.workload in (None, "tier=back")]
+
+
+def test_a_server_of_pods_that_are_all_shown_has_the_number() -> None:
+    spec = {"endpointSelector": {"matchLabels": {"app": "a"}}, "ingress": [{"toPorts": [ADMIN]}]}
+    assert servers(converted("linkerd", spec, workload("a", http=8080, admin=9090))) == [({"matchLabels": {"app": "a"}}, 9090)]
