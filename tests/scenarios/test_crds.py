@@ -54,7 +54,7 @@ def checker_of(target: str, release: str) -> Any:
     return module(istio=release) if target == "istio" else module()
 
 
-@pytest.mark.parametrize("folder", some(CASES), ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.parametrize("folder", some(CASES, 3), ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_the_corpus_at_several_releases(folder: Path) -> None:
     case = yaml.safe_load((folder / "convert.yaml").read_text(encoding="utf-8"))
     bundle, options = corpus(f"{folder.parent.name}/{case['input']}"), case.get("options", {})
