@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from meshport.mapping import demands_istio, demands_istio_traffic, demands_routes
+from meshport.mapping import demands_istio, demands_istio_traffic, demands_routes, demands_smi
 from meshport.mapping.shapes import Demand, Path, Refusal, at, maps, texts, unread
 
 
@@ -236,6 +236,7 @@ _ROUTE = (_filters, _rules)
 _RULES: dict[tuple[str, str], tuple[Demand, ...]] = {
     **demands_istio.RULES,
     **demands_istio_traffic.RULES,
+    **demands_smi.RULES,
     ("gateway.networking.k8s.io", "HTTPRoute"): (*_ROUTE, _timeouts),
     ("gateway.networking.k8s.io", "GRPCRoute"): (_filters,),
     ("linkerd.io", "ServiceProfile"): (_profile,),

@@ -45,7 +45,7 @@ def linkerd(value: dict[str, Any], group: str, kind: str) -> Iterator[Refusal]:
     if group == _GROUPS[1]:
         yield from expressions(value, ("linkerd",))
     for path, parent in maps(value, "spec", "parentRefs", "[]"):
-        if parent.get("kind") == "EgressNetwork" and parent.get("group") == _GROUPS[1] and parent.get("port") is None:
+        if parent.get("kind") == "EgressNetwork" and parent.get("group", group) == _GROUPS[1] and parent.get("port") is None:
             yield path, "an EgressNetwork is named without a port"
     if kind in ("HTTPRoute", "GRPCRoute") and any(_outbound(parent) for _, parent in maps(value, "spec", "parentRefs", "[]")):
         yield from _annotations(value, "http" if kind == "HTTPRoute" else "grpc")

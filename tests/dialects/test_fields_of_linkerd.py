@@ -324,7 +324,7 @@ def test_a_filter_of_linkerds_own_route_without_its_settings_is_refused() -> Non
 
 @pytest.mark.parametrize(
     ("version", "parent", "code"),
-    [("policy", "{kind: EgressNetwork, name: out}", "MP728"), ("policy", "{name: out}", "MP375"), ("gateway", "{kind: EgressNetwork, name: out}", "MP375")],
+    [("policy", "{kind: EgressNetwork, name: out, port: 80}", "MP728"), ("policy", "{kind: EgressNetwork, name: out}", "MP072"), ("policy", "{name: out}", "MP375"), ("gateway", "{kind: EgressNetwork, name: out}", "MP375")],
 )  # fmt: skip
 def test_the_group_of_a_parent_is_the_routes_own_by_default(version: str, parent: str, code: str) -> None:
     """Linkerd knows networks of its own group, and no Gateway of it."""

@@ -168,3 +168,19 @@ def test_linkerd_never_read_targets() -> None:
 def test_nothing_is_written_in_smi() -> None:
     with pytest.raises(meshport.UsageError, match="--to smi"):
         meshport.convert(meshport.load_text(WORLD), source="linkerd", target="smi")
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("{destination: {kind: ServiceAccount}, sources: [{kind: ServiceAccount, name: b}], rules: [{kind: TCPRoute, name: r}]}", "spec.destination: it has no name"),
+        ("{destination: {kind: ServiceAccount, name: a}, sources: [{name: b}], rules: [{kind: TCPRoute, name: r}]}", "spec.sources[0]: it has no kind"),
+        ("{destination: {kind: ServiceAccount, name: a}, sources: [{kind: ServiceAccount, name: b}], rules: [{}]}", "spec.rules[0]: it has no kind and no name"),
+    ],
+)  # fmt: skip
+def test_a_target_with_a_reference_to_nothing_is_refused(spec: str, why: str) -> None:
+    text = f"apiVersion: access.smi-spec.io/v1alpha3\nkind: TrafficTarget\nmetadata: {{name: t, namespace: shop}}\nspec: {spec}\n"
+    result = meshport.convert(meshport.load_text(text), source="smi", target="istio")
+    assert [item.message for item in result.findings if item.code == "MP072" and why in item.message]
+    assert result.ledger.counts["unaccounted"] == 0
+    assert [item.code for item in result.findings if item.code.startswith("MP90")] == []

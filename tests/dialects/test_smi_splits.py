@@ -164,3 +164,17 @@ def test_an_operator_that_shifts_weights_is_named(target: str) -> None:
     assert "MP902" not in {item.code for item in result.findings}
     (said,) = [item for item in result.findings if item.code == "MP555"]
     assert "api-old" in said.message and said.disposition == "manual"
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd", "cilium"])
+def test_every_method_of_a_match_decides_as_much_as_the_path_beside_it(target: str) -> None:
+    text = (
+        WORLD
+        + GROUP.replace("methods: [GET]", "methods: ['*']")
+        + split("v1alpha4", 9, 1, matches="[{kind: HTTPRouteGroup, name: testers}]")
+    )
+    result = convert(text, target)
+    assert [item.code for item in result.findings if item.code.startswith("MP90")] == []
+    assert [line.disposition for line in result.ledger if line.path.endswith("methods[0]")] == ["translated"]
+    asked = convert(text.replace("methods: ['*']", "methods: [GET]"), target)
+    assert [item.object for item in asked.manifests] != [item.object for item in result.manifests]

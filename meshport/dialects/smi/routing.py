@@ -13,7 +13,7 @@ from meshport.dialects.cursor import Cursor
 from meshport.dialects.smi import splits
 from meshport.dialects.smi.specs import HttpMatch, Specs
 from meshport.ir.authorization import Pattern
-from meshport.ir.base import Fact, Ref, Src
+from meshport.ir.base import Fact, Ref, Src, sources
 from meshport.ir.model import ABSENT, IR, Loss
 from meshport.ir.routing import RouteMatch, RouteRule, ServiceRoutes
 
@@ -88,6 +88,8 @@ def _match(match: HttpMatch, referred: Src) -> RouteMatch:
             .holding(Pattern("exact" if len(match.methods) == 1 else "regex", words))
             .also(*match.methods, match.group, referred)
         )
-    path = match.path.also(match.group, referred) if match.path is not None else None
-    headers = tuple((name, fact.also(match.group, referred)) for name, fact in match.headers)
+    asked = sources(match.path, *match.methods, *(fact for _, fact in match.headers))
+    every = match.src - asked - match.group  # `*` among the methods: with a method in its place the match would ask for that
+    path = match.path.also(match.group, referred, every) if match.path is not None else None
+    headers = tuple((name, fact.also(match.group, referred, every)) for name, fact in match.headers)
     return RouteMatch(path, method, headers, name=match.name, src=src)
