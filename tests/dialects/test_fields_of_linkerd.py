@@ -335,3 +335,15 @@ def test_the_group_of_a_parent_is_the_routes_own_by_default(version: str, parent
     assert said(result, code)
     assert [item.code for item in result.findings if item.code.startswith("MP90")] == []
     assert result.ledger.counts["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd", "cilium"])
+def test_an_empty_list_of_networks_is_none(target: str) -> None:
+    """https://github.com/linkerd/linkerd2/blob/main/policy-controller/k8s/index/src/inbound/server_authorization.rs"""
+    grant = "{server: {name: cart}, client: {meshTLS: {serviceAccounts: [{name: pay}]}%s}}"
+    empty, unsaid = (
+        converted(SERVER + policy("ServerAuthorization", grant % networks, version="v1beta1"), target)
+        for networks in (", networks: []", "")
+    )
+    assert [item.object for item in empty.manifests] == [item.object for item in unsaid.manifests]
+    assert [item.code for item in empty.findings if item.code.startswith("MP90")] == []

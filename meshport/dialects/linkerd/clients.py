@@ -252,7 +252,7 @@ class Clients:
                     namespace = home.value if home is not None else here.namespace
                     facts.append(Fact(Identity(self.options.trust_domain, namespace, name.value), item.src, name.feature))
             conditions.append(Condition(IDENTITY, tuple(facts)))
-        if client.at("networks"):
+        if client.each("networks"):  # of an empty list the controller says what it says of none
             networks = _networks(client, NOWHERE)
             if networks.any_of is None:
                 src |= networks.src
