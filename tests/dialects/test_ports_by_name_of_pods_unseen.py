@@ -55,3 +55,27 @@ def test_a_server_by_a_number_that_other_rules_admit_as_well_takes_the_shown_pod
 def test_a_server_of_pods_that_are_all_shown_has_the_number() -> None:
     spec = {"endpointSelector": {"matchLabels": {"app": "a"}}, "ingress": [{"toPorts": [ADMIN]}]}
     assert servers(converted("linkerd", spec, workload("a", http=8080, admin=9090))) == [({"matchLabels": {"app": "a"}}, 9090)]
+
+
+def rules(result: Any) -> list[tuple[Obj, Any]]:
+    """What the AuthorizationPolicies select, and the ports that they name."""
+    found = [item.object["spec"] for item in result.manifests if item.object["kind"] == "AuthorizationPolicy"]
+    return [(spec.get("selector", {}), [rule["to"][0]["operation"] for rule in spec["rules"]]) for spec in found]
+
+
+def test_istio_admits_by_the_numbers_of_the_shown_pods_there_alone() -> None:
+    spec = {**CLOSING, "ingress": [{"toPorts": [ADMIN, {"ports": [{"port": "8080", "protocol": "TCP"}]}]}]}
+    result = converted("istio", spec, workload("a", http=8080, admin=9090))
+    assert rules(result) == [
+        ({"matchLabels": {"app": "a"}}, [{"ports": ["9090"]}, {"ports": ["8080"]}]),
+        ({"matchLabels": {"tier": "back"}}, [{"ports": ["8080"]}]),
+    ]
+    (said,) = [one for one in result.findings if one.code == "MP286"]
+    assert [place.workload for place in said.affects] == ["tier=back"]
+
+
+def test_istio_denies_by_a_name_that_no_shown_pod_has_on_the_ports_that_they_do_not_name() -> None:
+    result = converted("istio", {**OPEN, "ingressDeny": [{"toPorts": [ADMIN]}]}, workload("a", http=8080))
+    assert rules(result) == [({}, [{"notPorts": ["8080"]}])]
+    (said,) = [one for one in result.findings if one.code == "MP230"]
+    assert {place.workload for place in said.affects} == {"a", "any pod"}

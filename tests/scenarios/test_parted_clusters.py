@@ -39,7 +39,11 @@ def moved(source: str, target: str, bundle: list[Obj], seed: int) -> Result:
 
 
 SEEDS = [(*way, seed) for way in WAYS for seed in some(range(16), 4)]
-SEEDS += [("linkerd", "istio", seed) for seed in (23, 35, 38, 144, 148, 156, 170)] + [("cilium", "istio", 143), ("cilium", "linkerd", 162)]
+SEEDS += [("linkerd", "istio", seed) for seed in (23, 35, 38, 144, 148, 156, 170)] + [
+    ("cilium", "istio", 143),
+    ("cilium", "istio", 162),
+    ("cilium", "linkerd", 162),
+]
 SEEDS += [(source, "cilium", seed) for source, seeds in TO_CILIUM.items() for seed in some(seeds)]
 
 

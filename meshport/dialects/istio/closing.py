@@ -16,6 +16,7 @@ from meshport.dialects.istio import others
 from meshport.dialects.istio.dots import with_dots
 from meshport.dialects.istio.drafts import spelled, telling
 from meshport.dialects.istio.others import unwritten
+from meshport.dialects.istio.port_names import anywhere, by_name, by_number
 from meshport.dialects.istio.saying import Unsaid, operations, say_source, unsaid
 from meshport.dialects.nameable import instead, joining, named, pods_of, weight, why
 from meshport.dialects.naming import claim
@@ -154,18 +155,32 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
             )  # fmt: skip
     else:
         whole = True
+    home = policy.subject.value.namespace
+    elsewhere = not (home and access.world.shows(policy.subject.value))
+    if (
+        policy.action.value == "deny"
+        and elsewhere
+        and members
+        and not unwritten(policy)
+        and (known := anywhere(policy, members, work.numbers)) is not policy
+    ):
+        policy = known
+        work.say(
+            "MP230", policy.sources, "approximated", feature="authorization.subject", workloads="pods that the input does not show", touched=[None],
+            others=", ".join(str(item.workload.ref) for item in members), outcome="what it denies on a port by a name that none of these has is denied on every port that they do not name",
+        )  # fmt: skip
     numbered = [access.numbered(policy, item.workload) for item in members]
     crossed = policy.action.value == "allow" and others.crossed(policy, work.ir)
     if crossed and not members:
         policy = replace(policy, rules=())
-    if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1 and not (crossed and members):
+    apart = policy.action.value == "allow" and elsewhere and bool(members) and by_name(policy)
+    if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1 and not (crossed and members) and not apart:
         yield selector, numbered[0] if numbered else policy, members
         return
     if not members:
         yield from _of_others(work, policy)
         return
-    home = policy.subject.value.namespace
-    if policy.action.value == "deny" and not (home and access.world.shows(policy.subject.value)) and not unwritten(policy):
+    if policy.action.value == "deny" and elsewhere and not unwritten(policy):
         yield from _of_all(work, numbered)  # whatever number the name has at pods that the bundle does not show
         return
     seen: list[tuple[str, Selector]] = []
@@ -200,7 +215,9 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
             one = replace(one, rules=())
         yield own, one, same
     if whole and policy.action.value == "allow":
-        yield from _of_others(work, replace(policy, rules=()))
+        yield from _of_others(
+            work, by_number(policy) if apart and not crossed and len(members) == len(work.members) else replace(policy, rules=())
+        )
 
 
 def _of_all(work: Work, numbered: list[Policy]) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
