@@ -79,3 +79,21 @@ def test_istio_denies_by_a_name_that_no_shown_pod_has_on_the_ports_that_they_do_
     assert rules(result) == [({}, [{"notPorts": ["8080"]}])]
     (said,) = [one for one in result.findings if one.code == "MP230"]
     assert {place.workload for place in said.affects} == {"a", "any pod"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "numbers"),
+    [
+        ([workload("a", http=8080, admin=9090), workload("b", http=8080, admin=9091)], [({"matchLabels": {"app": "a"}}, 9090), ({"matchLabels": {"app": "b"}}, 9091)]),
+        ([workload("a", http=8080)], []),
+    ],
+)  # fmt: skip
+def test_linkerd_denies_other_pods_by_the_name_whatever_numbers_the_shown_ones_have(
+    shown: list[Obj], numbers: list[tuple[Obj, int]]
+) -> None:
+    result = converted("linkerd", {**OPEN, "ingressDeny": [{"toPorts": [ADMIN]}]}, *shown)
+    apps = [one["metadata"]["name"] for one in shown]
+    others = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": apps}]}
+    assert servers(result) == [*numbers, (others, "admin")]
+    (line,) = [line for line in result.ledger if line.value == "admin" and line.path.endswith("ports[0].port")]
+    assert line.disposition == "translated"

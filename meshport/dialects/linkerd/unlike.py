@@ -65,10 +65,12 @@ def lower(
         denied = not access.of_namespace(namespace) and access.namespace_denies(
             namespace
         )  # where Servers of known pods refuse it, they take all
-        if value == OPEN and not denied:
+        called = any(_refuses_by_name(policy) for policy in access.reaching(namespace))
+        if value == OPEN and not denied and not called:
             continue
         there = _Namespace(access, out, namespace)
-        if there.parted and there.kinds.listed and not any(key.startswith(OF_CILIUM) for key in there.kinds.keys):
+        there.names_alone = value == OPEN and not denied
+        if (there.parted or there.names_alone) and there.kinds.listed and not any(key.startswith(OF_CILIUM) for key in there.kinds.keys):
             _of_namespace(there, options, gateways, taken.setdefault(namespace, set()), value, src, fate)
     return fate
 
@@ -79,6 +81,7 @@ class _Namespace:
     def __init__(self, access: Access, out: Output, name: str) -> None:
         self.access, self.out, self.name = access, out, name
         self.shown = access.of_namespace(name)
+        self.names_alone = False  # whether nothing is refused to pods that are not shown but by the name of a port
         self.servers = _servers(out, name)
         self.claimed = [item.workload.claimed for item in self.shown if item.workload.claimed is not None]
         ir = access.ir
@@ -141,11 +144,14 @@ def _of_namespace(
             continue
         if any(selector.accepts(labels) for selector in there.claimed):
             continue  # no such pods can be there
-        item, ports = _effective(there, labels)
+        item, ports = _refused(there, labels) if there.names_alone else _effective(there, labels)
+        if there.names_alone and not ports:
+            others += group
+            continue
         if access.gateway(item.workload) or any(
-            _by_name(policy)
+            _refuses_by_name(policy) and not there.names_alone
             for policy in access.reaching(there.name)
-            if _takes(policy, there.name, labels) and policy.action.value != "allow"
+            if _takes(policy, there.name, labels)
         ):
             others += group
             fate.short |= {_key(policy) for policy in _policies(item)}
@@ -155,7 +161,12 @@ def _of_namespace(
         key = (item.key, spoken, served)
         kept = found.setdefault(key, _Kept(item, {port: src for port, src in ports.items() if str(port) not in served}))
         kept.kinds += group
-        (fate.written if ports else fate.short).update(map(_key, _policies(item)))
+        if there.names_alone:
+            fate.written |= {
+                _key(policy) for policy in access.reaching(there.name) if _takes(policy, there.name, labels) and _names_ports(policy)
+            }
+        else:
+            (fate.written if ports else fate.short).update(map(_key, _policies(item)))
     for kept in found.values():
         rest = [*others, *(kind for one in found.values() if one is not kept for kind in one.kinds)]
         for selector in kinds.select(kept.kinds, rest):
@@ -193,6 +204,19 @@ def _write(
             there.name, "MP165", document=routed[0].grants[0].document, affects=tuple(place for one in routed for place in context.affects(one.port)),
             feature="authorization.probe", namespace=there.name, listed={"servers": [f"{label}-{one.port}" for one in routed]},
         )  # fmt: skip
+
+
+def _refused(there: _Namespace, labels: dict[str, str]) -> tuple[Effective, dict[int, Src]]:
+    """What holds for pods of a kind that has the ports which denies name, and these ports."""
+    named: dict[str, Src] = {}
+    for policy in there.access.reaching(there.name):
+        if _refuses_by_name(policy) and _takes(policy, there.name, labels):
+            for item in (one for rule in policy.rules for one in rule.conditions if one.attribute == PORT):
+                for fact in item.any_of or ():
+                    if isinstance(fact.value, str):
+                        named[fact.value] = named.get(fact.value, NOWHERE) | fact.src
+    ports: dict[int, Src] = {port: named[port.name] for port in called_ports(named)}
+    return there.access.of(there.pod(labels, [ContainerPort(port, str(port), "TCP") for port in ports])), ports
 
 
 def _effective(there: _Namespace, labels: dict[str, str]) -> tuple[Effective, dict[int, Src]]:
@@ -267,6 +291,18 @@ def _key(policy: Policy) -> tuple[int, PodSet]:
 
 def _takes(policy: Policy, namespace: str, labels: Mapping[str, str]) -> bool:
     return policy.subject.value.contains(namespace, labels)
+
+
+def _refuses_by_name(policy: Policy) -> bool:
+    return policy.action.value != "allow" and _by_name(policy)
+
+
+def _names_ports(policy: Policy) -> bool:
+    """Whether each rule of a deny is for ports by their names alone."""
+    asked = [[item.any_of for item in rule.conditions if item.attribute == PORT] for rule in policy.rules]
+    return _refuses_by_name(policy) and all(
+        each and all(facts and all(isinstance(fact.value, str) for fact in facts) for facts in each) for each in asked
+    )
 
 
 def _by_name(policy: Policy) -> bool:
