@@ -338,8 +338,8 @@ def _outcome(world: World, routes: ServiceRoutes, rule: RouteRule, port: int | N
         {name: one_unit(fact.value) if isinstance(fact.value, int) else str(fact.value) for name, fact in extras.items() if name != "name"}
     )
     filters = _filters(rule.filters, world, port)
-    if rule.answers:  # nobody is sent the request
-        filters.pop("request-headers", None)
+    for name in ("request-headers", "mirror") if rule.answers else ():
+        filters.pop(name, None)  # nobody is sent the request, nor a copy of it
     for backend in rule.backends:
         if backend.filters:
             filters[f"on the way to {_pods(world, backend, port)}"] = _filters(backend.filters, world, port, rewrites=True)

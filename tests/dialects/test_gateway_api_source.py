@@ -124,6 +124,15 @@ def test_a_rule_without_backends_answers_500() -> None:
     assert spec(result, "VirtualService/app")["http"][0]["directResponse"] == {"status": 500}
 
 
+@pytest.mark.parametrize("sent", ["", "backendRefs: [{name: b0, port: 80, weight: 0}], "])
+def test_of_what_the_proxy_answers_by_itself_no_copy_is_sent(sent: str) -> None:
+    copied = "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: b1, port: 80}}}]"
+    result = convert(WORLD + http_route(f"[{{{sent}{copied}}}]"), "gateway-api", "istio")
+    assert [item["directResponse"] for item in spec(result, "VirtualService/app")["http"]] == [{"status": 500}]
+    assert not {code for code in codes(result) if code.startswith("MP90")}
+    assert result.ledger.counts["unaccounted"] == 0
+
+
 def test_exact_goes_before_the_longest_prefix() -> None:
     rules = """
   - {matches: [{path: {type: PathPrefix, value: /}}], backendRefs: [{name: app, port: 80}]}

@@ -214,8 +214,10 @@ def _route(root: Cursor, kind: str, options: Options, family: str) -> list[Servi
             problem = problem or too_early(root, kind, family) or for_consumers(family, namespace, wanted)
         elif _gateways(root, parent):
             gateways = (Fact(f"{wanted}/{name.value}", parent.src, name.feature),)
-        elif family == "linkerd" and in_group(root, parent, "policy.linkerd.io") and target and target.value in ("Server", "EgressNetwork"):
-            continue  # a route that authorises, or one out of the cluster: the lifts of those read it
+        elif target is not None and target.value in ("Server", "EgressNetwork"):
+            if family == "linkerd" and in_group(root, parent, "policy.linkerd.io"):
+                continue  # a route that authorises, or one out of the cluster: the lifts of those read it
+            problem = "MP375"
         elif not on_entry and family != "gateway-api":  # of the API alone, some implementation may read any parent
             problem = "MP375"
         found.append(

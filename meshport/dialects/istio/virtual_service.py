@@ -376,7 +376,8 @@ class _VirtualService:
         if answer is not None:
             for what, fact in answer.parts:
                 obj.set((*place, "directResponse", *what.split(".")), fact.value, fact, self._of(routes))
-            self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout))
+            sent = [item for item in rule.filters if item.kind in ("mirror", "rewrite")]
+            self.out.ignore("the proxy answers by itself", gather(rule.timeout, rule.retry, rule.response_timeout, rule.idle_timeout, sent))
             return 1
         each = _backend_timeout(rule) if rule.retry is None or rule.retry.none else None  # with one try it is one for the request
         if each is not None and (rule.timeout is None or not rule.timeout.value or each.value <= rule.timeout.value):
