@@ -315,7 +315,7 @@ def with_causes(proof: Verification, old: Bundle, new: Bundle) -> Verification:
 
 def beyond(proof: Verification, findings: list[Finding], codes: Mapping[str, Code]) -> None:
     """Let the verdict go by what findings tell of requests that no comparison of access covers: of pods and callers that the bundle does not show, past the
-    pods, or refused on their way. Those of requests that it covers were held to the differences that it found, or have their witness."""
+    pods, or refused on their way, and of documents that cannot be read. Those of requests that it covers were held to the differences that it found, or have their witness."""
     from meshport.compare.verify import verdict_of
 
     changing = ("widens", "narrows") if proof.verdict == "equivalent" else ("widens",)
@@ -327,6 +327,8 @@ def beyond(proof: Verification, findings: list[Finding], codes: Mapping[str, Cod
 
 def _leaves_open(finding: Finding, row: Code, changing: tuple[str, ...]) -> bool:
     """Whether a finding of changed access says more than what was compared."""
+    if row.verdict == "unread":
+        return True
     if row.verdict == "open":
         return finding.effect in (*changing, "changes")
     return row.verdict != "aside" and finding.severity != "info" and finding.effect in changing

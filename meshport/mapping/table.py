@@ -182,7 +182,8 @@ class Code:
     """A finding's page: what it means, where it comes from, what to do.
 
     `verdict` is what an error or warning that access is changed does to the verdict of a conversion whose comparison shows no such change: "" leaves it open,
-    `aside` does not, for what is told is no request of a caller, and `open` leaves it open whatever its severity, and where its effect is that access changes.
+    `aside` does not, for what is told is no request of a caller, `open` leaves it open whatever its severity, and where its effect is that access changes, and
+    `unread` leaves it open whatever its effect: what a document says is not known.
     """
 
     name: str
