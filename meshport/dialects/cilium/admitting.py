@@ -12,6 +12,7 @@ from meshport.dialects.cilium.planning import Entry
 from meshport.dialects.cilium.writing import KIND
 from meshport.dialects.output import Output
 from meshport.ir.base import Ref, Requirement, Selector
+from meshport.ir.world import ContainerPort
 from meshport.values.identities import Identity
 
 
@@ -50,6 +51,12 @@ class Written:
         entries = [entry for rule in self.spec.get("ingress", ()) for entry in rule.get("toPorts", ({"ports": ()},))]
         return bool(entries) and all(entry["ports"] == [port] for entry in entries)
 
+    def numbered(self, ports: Iterable[ContainerPort]) -> Written:
+        """The same with the numbers that names of ports have at pods which declare these."""
+        numbers = {port.name: str(port.number) for port in ports if port.name and port.protocol == "TCP"}
+        spec = {key: value if key != "ingress" else [_numbered(rule, numbers) for rule in value] for key, value in self.spec.items()}
+        return Written(self.selector, spec)
+
     def denies(self, peers: dict[str, Any], ports: list[int] | None) -> bool:
         """Whether it denies such peers on such ports (None: on all)."""
         for rule in self.spec.get("ingressDeny", ()):
@@ -58,6 +65,16 @@ class Written:
             if said == peers and ("toPorts" not in rule or (ports is not None and named >= {str(port) for port in ports})):
                 return True
         return False
+
+
+def _numbered(rule: dict[str, Any], numbers: dict[str, str]) -> dict[str, Any]:
+    if "toPorts" not in rule:
+        return rule
+    entries = [
+        {**entry, "ports": [{**port, "port": numbers.get(port["port"], port["port"])} for port in entry["ports"]]}
+        for entry in rule["toPorts"]
+    ]
+    return {**rule, "toPorts": entries}
 
 
 def written(out: Output, namespace: str) -> list[Written]:

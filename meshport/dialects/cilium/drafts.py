@@ -117,7 +117,7 @@ def _ports(options: Options, entry: Entry, known: list[int], every: set[Where]) 
         return []
     numbers = sorted(port for port in entry.ports if port is not None)
     if None not in entry.ports:
-        return [{"port": str(number), "protocol": "TCP"} for number in numbers] or None
+        return [{"port": entry.names.get(number, str(number)), "protocol": "TCP"} for number in numbers] or None
     if not in_range(options.target_version, "1.16", None):  # ranges came with endPort
         return [{"port": str(number), "protocol": "TCP"} for number in numbers] or None
     return ranges(sorted(set(known) - set(numbers)))

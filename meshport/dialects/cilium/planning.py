@@ -16,6 +16,7 @@ from typing import Any
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
 from meshport.dialects.cilium.callers import Callers, Known, callers, endpoints
+from meshport.dialects.cilium.port_names import called, settle
 from meshport.dialects.cilium.saying import Unsaid, requests
 from meshport.dialects.cilium.saying import paths as spelled
 from meshport.dialects.cilium.telling import Note, Told
@@ -52,6 +53,7 @@ class Entry:
     requests: list[dict[str, Any]]
     ports: set[Where]
     src: Src
+    names: dict[int, str] = field(default_factory=dict)  # of ports that are known by these alone
 
 
 @dataclass(slots=True)
@@ -72,7 +74,10 @@ class Part:
             tuple(sorted(item.ports, key=lambda port: (port is None, port or 0))) if item.ports != every else "every"
             for item in self.entries
         ]
-        said = [(item.kind, item.peers, repr(item.requests), place) for item, place in zip(self.entries, places, strict=True)]
+        said = [
+            (item.kind, item.peers, repr(item.requests), place, tuple(sorted(item.names.items())))
+            for item, place in zip(self.entries, places, strict=True)
+        ]
         return (tuple(said), tuple(known) if ranged else ())
 
 
@@ -188,6 +193,7 @@ def plan(context: Context) -> Plan:
         if policy.port is None:
             parts.setdefault(str(policy.ref.value), _part(policy))
     result.parts = list(parts.values())
+    settle([entry for part in result.parts for entry in part.entries])
     if first.admission.value == "audit" and not broad:
         context.finding(
             "MP213",
@@ -254,6 +260,7 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         if policy.protocol is not None:
             protocol, protocol_src = spoken, policy.protocol.src
     http = protocols.is_http(protocol)
+    members = [item.workload for item in context.region.members]
     strict = first.mode(port).value == "strict"
     disabled = first.mode(port).value == "disable"
     denied = partial(_refused, http=http, port=port, disabled=disabled)
@@ -295,13 +302,14 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
             by_mode |= protocol_src
         cutting = [deny for deny in denies if any(_touches(one, piece) for one in deny.pieces for piece in pieces)]
         idle = NOWHERE
+        name = called(rule, port, members, context.world)
         if cutting or not all(_whole(context, piece) for piece in pieces):
             cutting, idle = felt(rule, cutting, allowed, denied, partial(_written, context))
         for left in _cut(context, part, port, pieces, [piece for deny in cutting for piece in deny.pieces]):
             for piece, requests_alone in raw.parted(left, silenced):
                 only_http = requests_alone or (piece.any_request and rule.http and not protocol)  # void for what turns out not to be HTTP
                 for seen in by_labels(piece, context.options.cluster_networks, context.way):
-                    _say(context, part, port, seen, by_mode, idle, only_http)
+                    _say(context, part, port, seen, by_mode, idle, only_http, name)
 
 
 def _rules(context: Context, first: Effective, port: Where, parts: dict[str, Part]) -> Iterator[tuple[Part, Rule]]:
@@ -444,14 +452,16 @@ def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies:
     return left
 
 
-def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idle: Src, only_http: bool = False) -> None:
+def _say(
+    context: Context, part: Part, port: Where, piece: Piece, more: Src, idle: Src, only_http: bool = False, name: str | None = None
+) -> None:
     """Write a piece, or say why it is left out. `more` are reasons beside its own, `idle` those of its own that nothing is written for."""
     try:
         said = requests(piece) or ([{}] if only_http else [])
     except (Unsaid, Unsayable, LanguageTooLarge) as error:
         if context.options.on_loss == "looser":
             _widened(context, "MP218", part, port, piece.src, str(error))
-            _say(context, part, port, relaxed(piece, _problem), more, idle)
+            _say(context, part, port, relaxed(piece, _problem), more, idle, name=name)
             return
         _left_out(context, "MP201", part, port, piece.src, str(error), [piece])
         return
@@ -469,7 +479,7 @@ def _say(context: Context, part: Part, port: Where, piece: Piece, more: Src, idl
         said_here = {"disposition": "approximated", "feature": "authorization.operation.methods"}
         context.note("MP196", part.document, port, piece.src, said_here, policy=_label(part), methods=", ".join(piece.methods.listed()))
     for kind, peers in who.kinds():
-        _add(part, kind, peers, said, port, (piece.src - idle) | part.src | more)
+        _add(part, kind, peers, said, port, (piece.src - idle) | part.src | more, name)
 
 
 def _problem(piece: Piece) -> str:
@@ -481,14 +491,20 @@ def _problem(piece: Piece) -> str:
     return ""
 
 
-def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], port: Where, src: Src) -> None:
+def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], port: Where, src: Src, name: str | None = None) -> None:
     text = tuple(map(repr, peers))
     for item in part.entries:
         if (item.kind, item.peers, item.requests) == (kind, text, said):
-            item.ports.add(port)
-            item.src |= src
-            return
-    part.entries.append(Entry(kind, text, peers, said, {port}, src))
+            break
+    else:
+        item = Entry(kind, text, peers, said, set(), NOWHERE)
+        part.entries.append(item)
+    if name is None and port is not None:
+        item.names.pop(port, None)
+    elif name is not None and port is not None and port not in item.ports:
+        item.names[port] = name
+    item.ports.add(port)
+    item.src |= src
 
 
 def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers) -> None:
