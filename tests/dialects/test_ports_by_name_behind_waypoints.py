@@ -11,7 +11,7 @@ import meshport
 Obj = dict[str, Any]
 
 
-def behind_a_waypoint(target: int | str, *more: Obj, operation: Obj | None = None) -> Any:
+def behind_a_waypoint(target: int | str, *more: Obj, operation: Obj | None = None, hangs: bool = True) -> Any:
     """Pods with a Service before them that has a waypoint, for Cilium."""
     home = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"istio.io/dataplane-mode": "ambient"}}}
     gate = {
@@ -36,7 +36,9 @@ def behind_a_waypoint(target: int | str, *more: Obj, operation: Obj | None = Non
     pod = {"metadata": {"labels": {"app": "a", "tier": "back"}}, "spec": {"containers": [container]}}
     spec = {"selector": {"matchLabels": {"app": "a", "tier": "back"}}, "template": pod}
     shown = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "namespace": "shop"}, "spec": spec}
-    result = meshport.convert(meshport.load_objects([home, gate, service, shown, alone, at, *more]), source="istio", target="cilium")
+    result = meshport.convert(
+        meshport.load_objects([home, gate, service, shown, alone, *([at] if hangs else []), *more]), source="istio", target="cilium"
+    )
     assert not [finding for finding in result.findings if finding.code.startswith("MP90")]
     return result
 
@@ -61,3 +63,15 @@ def test_cilium_has_the_number_where_another_service_sends_to_that() -> None:
         "spec": {"selector": {"app": "a"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
     }  # fmt: skip
     assert set(opened(behind_a_waypoint("web", other))) == {"8080"}
+
+
+def test_pods_unlike_the_known_ones_have_the_name_too() -> None:
+    rule = {"from": [{"source": {"principals": ["cluster.local/ns/shop/sa/cron"]}}], "to": [{"operation": {"ports": ["9090"]}}]}
+    spec = {"selector": {"matchLabels": {"tier": "back"}}, "rules": [rule]}
+    more = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": "tier", "namespace": "shop"},
+        "spec": spec,
+    }
+    assert sorted(opened(behind_a_waypoint("web", more, hangs=False))) == ["9090", "web"]

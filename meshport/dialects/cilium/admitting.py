@@ -12,7 +12,6 @@ from meshport.dialects.cilium.planning import Entry
 from meshport.dialects.cilium.writing import KIND
 from meshport.dialects.output import Output
 from meshport.ir.base import Ref, Requirement, Selector
-from meshport.ir.world import ContainerPort
 from meshport.values.identities import Identity
 
 
@@ -51,9 +50,8 @@ class Written:
         entries = [entry for rule in self.spec.get("ingress", ()) for entry in rule.get("toPorts", ({"ports": ()},))]
         return bool(entries) and all(entry["ports"] == [port] for entry in entries)
 
-    def numbered(self, ports: Iterable[ContainerPort]) -> Written:
-        """The same with the numbers that names of ports have at pods which declare these."""
-        numbers = {port.name: str(port.number) for port in ports if port.name and port.protocol == "TCP"}
+    def numbered(self, numbers: dict[str, str]) -> Written:
+        """The same with ports by number that it has by these names."""
         spec = {key: value if key != "ingress" else [_numbered(rule, numbers) for rule in value] for key, value in self.spec.items()}
         return Written(self.selector, spec)
 

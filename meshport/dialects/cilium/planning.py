@@ -260,7 +260,7 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
         if policy.protocol is not None:
             protocol, protocol_src = spoken, policy.protocol.src
     http = protocols.is_http(protocol)
-    members = [item.workload for item in context.region.members]
+    members = context.like or tuple(item.workload for item in context.region.members)
     strict = first.mode(port).value == "strict"
     disabled = first.mode(port).value == "disable"
     denied = partial(_refused, http=http, port=port, disabled=disabled)

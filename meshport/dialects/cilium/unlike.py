@@ -186,7 +186,8 @@ def _said(pods: _Pods, access: Access, base: Context, denies: Directs, there: li
         }
         result = plan(replace(base, region=Region(pods.namespace, [item]), direct=direct, told=told, like=near))
         asking = any(rule.http or rule.needs_http for policy in (*item.denies, *item.customs) for rule in policy.rules)
-        there = [one.numbered(item.workload.ports) for one in there]
+        called = {name: str(port) for part in result.parts for entry in part.entries for port, name in entry.names.items()}
+        there = [one.numbered(called) for one in there]
         narrower = (asking and not near) or any(code in _NARROWER for code, *_ in told) or _unranged(base, result)
     same = pods.like or [item]
     unnamed = [
