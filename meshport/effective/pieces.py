@@ -30,7 +30,7 @@ from meshport.ir.authorization import (
     is_http,
 )
 from meshport.ir.base import NOWHERE, Fact, Src, sources
-from meshport.values.identities import EVERYONE
+from meshport.values.identities import EVERYONE, Identity
 from meshport.values.language import TEXT, Language, LanguageTooLarge, UnsupportedRegex
 from meshport.values.language import union as union_of
 from meshport.values.ports import CalledPort
@@ -209,7 +209,7 @@ def covered(pieces: Iterable[Piece], by: Iterable[Piece]) -> bool:
 
     What is left is followed one part at a time, so that a request that no other piece has is found without all the others.
     """
-    others = sorted(by, key=_demands)  # broad ones first: less is left for the narrow ones
+    others = sorted(_joined(by), key=_demands)  # broad ones first: less is left for the narrow ones
     parts = list(pieces)
     if all(any(other.covers(piece) for other in others) for piece in parts):
         return True
@@ -230,6 +230,20 @@ def covered(pieces: Iterable[Piece], by: Iterable[Piece]) -> bool:
         else:
             return False
     return True
+
+
+def _joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """The same requests, where pieces for accounts and namespaces that differ in nothing else are one, with the leaves of any of them."""
+    callers: dict[Any, set[Any]] = {}
+    first: dict[Any, Piece] = {}
+    for number, piece in enumerate(pieces):
+        named = piece.who.include or ()
+        request = (piece.methods, piece.path, piece.host, piece.headers, piece.query, piece.literals)
+        plain = named and all(isinstance(one, Identity) for one in named)  # what others share is not always told
+        key = (piece.who.exclude, piece.where, *request) if plain else number
+        first.setdefault(key, piece)
+        callers.setdefault(key, set()).update(named)
+    return [piece.of(callers[key]) if callers[key] else piece for key, piece in first.items()]
 
 
 def _demands(piece: Piece) -> int:

@@ -11,6 +11,7 @@ from sampling import ALL, some
 
 import meshport
 from meshport import pipeline
+from meshport.effective.pieces import Piece
 from meshport.migrate import states
 
 Doc = dict[str, Any]
@@ -267,3 +268,19 @@ def test_lists_that_are_held_against_each_other_cost_no_more_than_their_pairs(
     _calls(bundle(2), source, target)
     few, many = (_calls(bundle(count), source, target) for count in (10, 25))
     assert many < few * 6.25 * MOST
+
+
+def test_policies_that_differ_in_callers_alone_are_held_against_a_default_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken one after the other, each is looked up among all that were taken before it."""
+    taken: list[Piece] = []
+    minus = Piece.minus
+    monkeypatch.setattr(Piece, "minus", lambda piece, other: taken.append(other) or minus(piece, other))
+
+    def count(policies: int) -> int:
+        taken.clear()
+        specs = ({"selector": {"matchLabels": {"app": "web"}}, "rules": [_from(number, methods=["GET"])]} for number in range(policies))
+        docs = [_object("security.istio.io/v1", "AuthorizationPolicy", f"p{at}", spec) for at, spec in enumerate(specs)]
+        meshport.convert(meshport.load_objects([*_namespace("istio"), *_app("web"), *docs]), source="istio", target="linkerd")
+        return len(taken)
+
+    assert count(4) == count(16)
