@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -98,25 +97,3 @@ def test_linkerd_denies_other_pods_by_the_name_whatever_numbers_the_shown_ones_h
     assert servers(result) == [*numbers, (others, "admin")]
     (line,) = [line for line in result.ledger if line.value == "admin" and line.path.endswith("ports[0].port")]
     assert line.disposition == "translated"
-
-
-SERVER = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop, annotations: {linkerd.io/inject: enabled, config.linkerd.io/default-inbound-policy: all-authenticated}}
----
-apiVersion: policy.linkerd.io/v1beta3
-kind: Server
-metadata: {name: admin, namespace: shop}
-spec: {podSelector: {matchLabels: {tier: back}}, port: admin, accessPolicy: deny}
-"""
-
-
-def test_cilium_has_the_number_of_a_servers_port_for_the_shown_pods_alone() -> None:
-    bundle = meshport.load_text(SERVER + "---\n" + json.dumps(workload("a", http=8080, admin=9090)))
-    result = meshport.convert(bundle, source="linkerd", target="cilium")
-    specs = [item.object["spec"] for item in result.manifests if item.object["kind"] == "CiliumNetworkPolicy"]
-    selected = [spec["endpointSelector"] for spec in specs]
-    assert {"matchLabels": {"app": "a", "tier": "back"}} in selected and CLOSING["endpointSelector"] not in selected
-    assert any("admin" in str(spec.get("ingressDeny")) for spec in specs)
-    assert not [finding for finding in result.findings if finding.code.startswith("MP90")]

@@ -27,7 +27,7 @@ MAKE: dict[str, Any] = {
 }
 WAYS = [("istio", "linkerd"), ("linkerd", "istio"), ("linkerd", "ambient"), ("cilium", "linkerd"), ("cilium", "istio")]
 RELEASES = {"linkerd": ("2.12", "2.16", "2.20"), "istio": ("1.24", "1.31"), "ambient": ("1.31",), "cilium": ("1.15", "1.18")}
-TO_CILIUM = {"istio": (1, 5, 16, 25, 29, 44, 46, 48), "linkerd": (5, 27, 36, 45, 50, 52, 62, 99, 126, 172, 1117)}
+TO_CILIUM = {"istio": (1, 5, 16, 25, 29, 44, 46, 48), "linkerd": (5, 27, 36, 45, 50, 52, 62, 99, 126, 172)}
 
 
 def moved(source: str, target: str, bundle: list[Obj], seed: int) -> Result:

@@ -195,17 +195,6 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
             break
         rest = beside(found[0], [selector for selector, _ in unseen_there], draft.members)
         found = (rest, found[1].union(*(src for _, src in unseen_there))) if rest != found[0] else found
-    if found is not None and _by_name(draft.members) and not access.world.shows(PodSet(draft.namespace, found[0])):
-        claimed = _by_controller(draft.members)  # other pods may give the name to another number
-        if len(claimed) > 1:
-            for some in claimed.values():
-                _write(out, options, access, replace(draft, members=some, alike=[*draft.members, *draft.alike]), taken, others, denies)
-            return
-        for counted in claimed:
-            both = {**dict(found[0].labels), **dict(counted.labels)}
-            demands = [item for item in found[0].expressions if item.key not in both or not item.accepts(both)]
-            src = sources(*(item.workload.labels_src(dict(counted.labels)) for item in draft.members))
-            found = Selector.of(both, [*demands, *counted.expressions]), found[1] | src
     policies = [part.policy for part in draft.parts if part.policy is not None]
     entries = [entry for part in draft.parts for entry in part.entries]
     if found is None and len(groups := divided(draft.members, strangers)) > 1:
@@ -252,19 +241,6 @@ def _write(out: Output, options: Options, access: Access, draft: Draft, taken: s
         whole=not entries,
         named_by=draft.named_by,
     )
-
-
-def _by_name(members: list[Effective]) -> bool:
-    """Whether a policy has a port of these pods by its name."""
-    return any(policy.port is not None and isinstance(policy.port.value, str) for item in members for policy in item.allows)
-
-
-def _by_controller(members: list[Effective]) -> dict[Selector, list[Effective]]:
-    """The members by what their controllers count as their own, which no label gives to others."""
-    found: dict[Selector, list[Effective]] = {}
-    for item in members:
-        found.setdefault(item.workload.claimed or Selector.of(item.workload.own_labels), []).append(item)
-    return found
 
 
 def _by_namespace(access: Access, draft: Draft) -> bool:

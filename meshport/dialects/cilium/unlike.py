@@ -294,8 +294,16 @@ def _effective(pods: _Pods, access: Access, out: Output) -> tuple[Effective, tup
         for item in pods.shown
         if item.meshed is not False and any(one.contains(pods.namespace, item.workload.labels) for one in subjects)
     ]
-    numbers = sorted({number for item in near for number in ports_of([item], access.world)})
-    one.ports = [ContainerPort(number, "", "TCP") for number in numbers]  # their names may be those of other numbers here
+    numbers: dict[int, set[str]] = {number: set() for item in near for number in ports_of([item], access.world)}
+    for item in near:
+        for port in item.workload.ports:
+            if port.protocol == "TCP":
+                numbers[port.number].add(port.name)
+    of_name = [name for names in numbers.values() for name in names]
+    one.ports = [
+        ContainerPort(number, next((name for name in sorted(names) if name and of_name.count(name) == 1), ""), "TCP")
+        for number, names in sorted(numbers.items())
+    ]
     return _unmixed(access.of(one), out), tuple(item.workload for item in near)
 
 
