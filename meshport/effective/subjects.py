@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from meshport.findings import Affected
+from meshport.ir.authorization import ACCOUNT_LABEL
 from meshport.ir.base import PodSet, Ref
+from meshport.ir.world import World
 
 
 def access(workload: Ref, port: int | None) -> str:
@@ -14,6 +16,13 @@ def access(workload: Ref, port: int | None) -> str:
 def unseen(pods: PodSet) -> Affected:
     """Pods that the bundle does not show, by what selects them: nobody else is meant."""
     return Affected(pods.namespace or None, None if pods.selector.everything else str(pods.selector))
+
+
+def beside_known(pods: PodSet, world: World) -> bool:
+    """Whether pods that the bundle does not show are others of an account under which it shows some: nothing but their account tells of them."""
+    accounts = {value for item in pods.selector.expressions if (item.key, item.operator) == (ACCOUNT_LABEL, "In") for value in item.values}
+    known = world.workloads if not pods.namespace else world.of_namespace(pods.namespace)
+    return bool(accounts) and accounts <= {workload.account.value for workload in known}
 
 
 ANY_POD = "any pod"

@@ -460,3 +460,23 @@ def test_a_clusterwide_policy_closes_namespaces_of_which_no_pod_is_shown() -> No
     apart = {"selector": {"matchLabels": {"app": "x"}}, "rules": [{}]}  # which it does not select, and nothing else does
     assert [item["spec"] for item in made] == [{}, apart]
     assert {"MP227", "MP286"} <= {item.code for item in result.findings}
+
+
+@pytest.mark.parametrize("target", ["istio", "linkerd"])
+def test_a_policy_by_an_account_is_no_error_where_the_pods_of_the_account_are_shown(target: str) -> None:
+    """Others that run under it may be there, and are closed: a warning says so."""
+    pods = "\n".join(
+        f"---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\n"
+        f"spec: {{selector: {{matchLabels: {{app: {name}}}}}, template: {{metadata: {{labels: {{app: {name}}}}}, "
+        f"spec: {{serviceAccountName: {name}, containers: [{{name: a, image: a, ports: [{{containerPort: 8080}}]}}]}}}}}}"
+        for name in ("luke", "leia")
+    )
+    rule = (
+        '{fromEndpoints: [{matchLabels: {io.cilium.k8s.policy.serviceaccount: leia}}], toPorts: [{ports: [{port: "8080", protocol: TCP}]}]}'
+    )
+    spec = f"{{endpointSelector: {{matchLabels: {{io.cilium.k8s.policy.serviceaccount: luke}}}}, ingress: [{rule}]}}"
+    text = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: shop}}\n{pods}\n---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: luke, namespace: shop}}\nspec: {spec}\n"
+    result = meshport.convert(meshport.load_text(text), source="cilium", target=target, keep_network_policy=False)
+    assert [item.code for item in result.findings if item.severity == "error"] == []
+    (said,) = [item for item in result.findings if item.code in ("MP207", "MP286")]
+    assert "others with io.cilium.k8s.policy.serviceaccount in (luke)" in said.message

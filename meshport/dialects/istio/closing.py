@@ -25,7 +25,7 @@ from meshport.effective.access import Access, Effective, ports_of
 from meshport.effective.identities import Identities, label
 from meshport.effective.pieces import Piece, Unsayable, of_rule
 from meshport.effective.relaxed import relaxed
-from meshport.effective.subjects import ANY_POD, unseen
+from meshport.effective.subjects import ANY_POD, beside_known, unseen
 from meshport.effective.subjects import access as access_subject
 from meshport.findings import Affected
 from meshport.ir.authorization import IDENTITY, PORT, Condition, Entity, Labelled, Policy, Rule
@@ -241,7 +241,7 @@ def _of_others(work: Work, policy: Policy) -> Iterable[tuple[Selector, Policy, l
         return
     found = [one.selector for one in spelled(policy.subject.value)]
     if unwritten(policy):
-        if not work.members:
+        if not work.members and not beside_known(policy.subject.value, access.world):
             work.say("MP227", policy.subject.src, "dropped", feature="authorization.subject")
         return  # their namespace is closed for them
     for selector in found:

@@ -14,7 +14,7 @@ from meshport.dialects.linkerd.unlike import Fate
 from meshport.dialects.output import Output
 from meshport.effective.access import Access, opens
 from meshport.effective.pieces import port_fits
-from meshport.effective.subjects import ANY_POD, unseen
+from meshport.effective.subjects import ANY_POD, beside_known, unseen
 from meshport.findings import Affected
 from meshport.ir.authorization import PORT, Policy
 from meshport.ir.base import PodSet
@@ -47,9 +47,10 @@ def report(ir: IR, out: Output, access: Access, written: list[Policy], fate: Fat
             continue
         others = (Affected(subject.namespace, ANY_POD),) if alone else ()
         named |= {subject.namespace} if alone else set()
+        known = beside_known(subject, access.world)
         out.finding(
-            "MP207", policy.sources, document=policy.document, disposition="dropped", affects=(unseen(subject), *others),
-            feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=str(subject.selector),
+            "MP207", policy.sources, severity="warning" if known else None, document=policy.document, disposition="dropped", affects=(unseen(subject), *others),
+            feature="authorization.subject", policy=str(policy.ref.value), namespace=subject.namespace or "NAMESPACE", selector=f"others with {subject.selector}" if known else str(subject.selector),
             closed="these and every other pod of the namespace that it does not show" if others else "the pods",
         )  # fmt: skip
     for namespace, value in sorted(defaults.items()):
