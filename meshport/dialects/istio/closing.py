@@ -173,7 +173,8 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     crossed = policy.action.value == "allow" and others.crossed(policy, work.ir)
     if crossed and not members:
         policy = replace(policy, rules=())
-    apart = policy.action.value == "allow" and elsewhere and bool(members) and by_name(policy)
+    # a clusterwide one keeps the numbers of the known pods: in other namespaces it has the selector that they have in theirs
+    apart = policy.action.value == "allow" and bool(home) and elsewhere and bool(members) and by_name(policy)
     if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1 and not (crossed and members) and not apart:
         yield selector, numbered[0] if numbered else policy, members
         return
