@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from judge.generate import random_istio_bundle, random_linkerd_bundle
 from properties.changing import sources
+from sampling import some
 
 import meshport
 
@@ -128,7 +129,7 @@ def _key(release: str) -> tuple[int, ...]:
 @pytest.mark.parametrize(("mesh", "release"), [(mesh, release) for mesh, listed in RELEASES.items() for release in listed])
 def test_nothing_later_is_written(mesh: str, release: str) -> None:
     wrong = []
-    for name, source, objects in BUNDLES:
+    for name, source, objects in some(BUNDLES):
         if source == mesh:
             continue
         result = meshport.convert(meshport.load_objects(objects), source=source, target=mesh, target_version=release, verify=False)
