@@ -21,8 +21,8 @@ from meshport.ir.base import ANYWHERE, NOWHERE, Ref, Src
 from meshport.mapping.table import dialect_of_group, version_key
 
 if TYPE_CHECKING:
-    from meshport.dialects.output import Output
-    from meshport.documents import Bundle
+    from meshport.dialects.output import Obj, Output
+    from meshport.documents import Bundle, Document
     from meshport.mapping.bound import Bound
     from meshport.mapping.table import Kind
 
@@ -257,16 +257,20 @@ def stands(number: int, bound: Bound, out: Output) -> bool:
     document = bound.bundle.documents[number]
     if document.chart or document.commanded or number in out.removed or (bound.mesh[number] and number in bound.broken):
         return False
-    obj = out.objects.get((document.group, document.kind, Ref(document.namespace or "", document.name))) if document.name else None
+    obj = _in_its_place(document, out)
     return obj is None or (obj.changed == number and obj.value == document.value)
+
+
+def _in_its_place(document: Document, out: Output) -> Obj | None:
+    """What is written under the name of a document."""
+    return out.objects.get((document.group, document.kind, Ref(document.namespace or "", document.name))) if document.name else None
 
 
 def _stands_but_for_its_version(number: int, bound: Bound, out: Output) -> bool:
     """Whether a document would stay as it is in the newest version of its kind: it is written because of the version that it is in."""
     if stands(number, bound, out):
         return True
-    document = bound.bundle.documents[number]
-    obj = out.objects.get((document.group, document.kind, Ref(document.namespace or "", document.name))) if document.name else None
+    obj = _in_its_place(bound.bundle.documents[number], out)
     return obj is not None and obj.changed == number and set(obj.sources) <= {("apiVersion",)}
 
 

@@ -79,7 +79,7 @@ def at_gateways(ir: IR, listener: Listener | None = None, *, whole: bool = False
     for routes in sorted(ir.routes, key=lambda item: (item.kind, item.ref.value)):
         if routes.problem or routes.protocol in ("tls", "tcp") or (not whole and sends_on(routes)):
             continue
-        if listener is not None and routes.sections and (listener.name is None or listener.name.value not in routes.sections):
+        if listener is not None and not names(routes, listener):
             continue
         hosts = hosts_of(routes)
         if listener is not None and routes.listener_port not in (None, listener.port.value):
@@ -105,10 +105,14 @@ def hosts_of(routes: ServiceRoutes) -> list[str]:
     return [fact.value for fact in routes.hostnames] or [routes.host.value if routes.kind == "VirtualService" else "*"]
 
 
+def names(routes: ServiceRoutes, listener: Listener) -> bool:
+    """Whether rules are for a listener by its name, or for every one."""
+    return not routes.sections or (listener.name is not None and listener.name.value in routes.sections)
+
+
 def hangs(routes: ServiceRoutes, gateway: Ref, listener: Listener) -> bool:
     """Whether rules for requests hang on a listener of a Gateway, whatever the hosts."""
-    named = not routes.sections or (listener.name is not None and listener.name.value in routes.sections)
-    return named and routes.listener_port in (None, listener.port.value) and gateway in outer_gateways(routes)
+    return names(routes, listener) and routes.listener_port in (None, listener.port.value) and gateway in outer_gateways(routes)
 
 
 def sends_on(routes: ServiceRoutes) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from meshport.compare import routing
-from meshport.compare.ingress import at_gateways, hangs, hosts_of, sends_on
+from meshport.compare.ingress import at_gateways, hangs, hosts_of, names, sends_on
 from meshport.dialects.gateway_api.forwarding import may_refer
 from meshport.ir.base import Ref
 from meshport.ir.listening import BYTES, LISTENERS, passes_on, places, protocol, spoken
@@ -19,7 +19,6 @@ from meshport.values.hosts import narrower
 WHAT, INGRESS, ON_PORT = LISTENERS, "ingress of Gateway ", " on port "
 CHECK = "client certificates"
 REQUIRED = f"{CHECK} required"
-WAYPOINT = "istio-waypoint"
 _PLACE = re.compile(r"port (?P<port>\d+) for (?P<host>.*)|(?:requests for (?P<of>.*)|connections) on port (?P<on>\d+)")
 
 
@@ -36,7 +35,7 @@ def shared(ir: IR, shown: Collection[str], apart: Collection[Ref]) -> dict[str, 
     found: dict[str, dict[str, set[str]]] = {}
     sent = [routes for routes in ir.routes if not routes.problem and routes.protocol not in ("tls", "tcp") and sends_on(routes)]
     for gateway in ir.gateways:
-        for listener in (*gateway.listeners, *gateway.added) if not gateway.implementation.value.startswith(WAYPOINT) else ():
+        for listener in (*gateway.listeners, *gateway.added) if not gateway.waypoint else ():
             meant = _meant(listener, gateway, ir, shown)
             for place in places(listener):
                 said = (
@@ -172,10 +171,9 @@ def _connections(routes: ServiceRoutes) -> tuple[str, list[str], list[str]]:
 
 def _on(routes: ServiceRoutes, gateway: Ref, listener: Listener) -> bool:
     """Whether a route for connections hangs on a listener."""
-    named = not routes.sections or (listener.name is not None and listener.name.value in routes.sections)
     home = routes.ref.value.namespace
     mine = any(fact.value != "mesh" and gateway_of(fact.value, home) == gateway for fact in routes.gateways)
-    return routes.protocol in ("tls", "tcp") and not routes.problem and named and mine
+    return routes.protocol in ("tls", "tcp") and not routes.problem and names(routes, listener) and mine
 
 
 def checked(told: Mapping[str, tuple[Any, Any]]) -> str:

@@ -21,9 +21,9 @@ from meshport.compare.unread import Entry, Key, differences
 from meshport.dialects.base import Options
 from meshport.dialects.entrances import for_gateways_alone
 from meshport.effective import subjects
-from meshport.effective.access import Access, Effective, ports_of
+from meshport.effective.access import Access, Effective, port_names, ports_of
 from meshport.effective.pieces import Piece
-from meshport.ir.authorization import PORT, Policy
+from meshport.ir.authorization import Policy
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Selector
 from meshport.ir.model import IR
 from meshport.ir.world import ContainerPort, Workload, World
@@ -230,9 +230,9 @@ def _open(before: Access, after: Access, doubtful: list[Workload]) -> Iterator[P
 def _port_names(policies: Iterable[Policy]) -> Iterator[str]:
     """The names of ports that policies are for, or name in their rules."""
     for policy in policies:
-        asked = [item for rule in policy.rules for item in rule.conditions if item.attribute == PORT]
-        facts = [policy.port, *(fact for item in asked for fact in (*(item.any_of or ()), *item.none_of))]
-        yield from (fact.value for fact in facts if fact is not None and isinstance(fact.value, str))
+        yield from port_names(policy.rules)
+        if policy.port is not None and isinstance(policy.port.value, str):
+            yield policy.port.value
 
 
 def _said_of(policy: Policy) -> tuple[Any, ...]:

@@ -104,11 +104,11 @@ def speaking(item: Effective, protocol: str) -> Effective:
 
 def _of_protocol(policy: Policy, protocol: str, workload: Workload) -> Policy:
     rules = tuple(rule for said in policy.beyond if protocol in said.protocols for rule in said.rules)
-    numbers = {name: _numbers(workload, name, protocol) for name in _port_names(rules)}
+    numbers = {name: _numbers(workload, name, protocol) for name in port_names(rules)}
     return _with_numbers(replace(policy, rules=rules), numbers)
 
 
-def _port_names(rules: Iterable[Rule]) -> set[str]:
+def port_names(rules: Iterable[Rule]) -> set[str]:
     """The names of container ports in rules."""
     conditions = [item for rule in rules for item in rule.conditions if item.attribute == PORT]
     return {fact.value for item in conditions for fact in (*(item.any_of or ()), *item.none_of) if isinstance(fact.value, str)}
@@ -230,7 +230,7 @@ class Access:
     def numbered(self, policy: Policy, workload: Workload) -> Policy:
         """The policy with the ports that its rules name as the numbers they have in this workload; equal numbers give the same object."""
         if id(policy) not in self._names:
-            self._names[id(policy)] = tuple(sorted(_port_names(policy.rules)))
+            self._names[id(policy)] = tuple(sorted(port_names(policy.rules)))
         names = self._names[id(policy)]
         if not names:
             return policy

@@ -78,6 +78,11 @@ class Gateway:
         """The labels of the pods that serve it, where it names them by labels."""
         return dict(pair.split("=", 1) for pair in self.implementation.value.split(",") if "=" in pair)
 
+    @property
+    def waypoint(self) -> bool:
+        """Whether it is a proxy inside Istio's mesh, and no way in that another class could take over."""
+        return self.implementation.value.startswith("istio-waypoint")
+
     def selects(self, labels: Mapping[str, str]) -> bool:
         """Whether pods with these labels serve it, of whatever namespace: those that a Gateway in a mesh's own words names by labels."""
         wanted = self.labels

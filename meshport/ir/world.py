@@ -93,6 +93,11 @@ class Workload:
         """Its pods, by those labels."""
         return PodSet(self.ref.namespace, Selector.of(self.own_labels))
 
+    @property
+    def counted(self) -> Selector:
+        """What its controller counts its pods by; those labels where it does not find them by any."""
+        return self.claimed or Selector.of(self.own_labels)
+
     def demands(self, port: int | None) -> bool:
         """Whether the default of a port asks for an identity although the pod's does not."""
         return port is not None and self.demanding is not None and any(low <= port <= high for low, high in self.demanding.value)

@@ -15,17 +15,16 @@ from typing import Any
 
 from meshport.dialects import protocols
 from meshport.dialects.base import Options
-from meshport.dialects.cilium.callers import Callers, Known, callers, endpoints
+from meshport.dialects.cilium.callers import Known, callers, endpoints
 from meshport.dialects.cilium.port_names import called, settle
 from meshport.dialects.cilium.saying import Unsaid, requests
 from meshport.dialects.cilium.saying import paths as spelled
-from meshport.dialects.cilium.telling import Note, Told
+from meshport.dialects.cilium.telling import Note, Told, left_out, name_of, tell_of_callers, widened
 from meshport.dialects.output import Output
 from meshport.effective import raw
 from meshport.effective.access import Effective, Region, admission_conditions, ports_of
 from meshport.effective.apart import apart, lost
 from meshport.effective.felt import Denied, felt
-from meshport.effective.identities import label, of_gateways, of_no_domain
 from meshport.effective.pieces import Piece, Unsayable, nameless, of_rule, subtract
 from meshport.effective.relaxed import relaxed
 from meshport.effective.seen import by_labels
@@ -289,13 +288,13 @@ def _port(context: Context, first: Effective, port: Where, parts: dict[str, Part
     for part, listed, rule in found:
         without = lost(rule, listed, problem) if context.options.on_loss != "looser" else None
         if without is not None:
-            _left_out(context, "MP393", part, port, without[1], without[0], computed(rule))
+            left_out(context, "MP393", part, port, without[1], without[0], computed(rule))
             continue
         try:
             pieces = allowed(rule)
             other = of_rule(rule, http=http, port=port, strict=not strict)
         except (Unsayable, ValueError) as error:
-            _left_out(context, "MP201", part, port, rule.sources, str(error))
+            left_out(context, "MP201", part, port, rule.sources, str(error))
             continue
         by_mode = first.mode(port).src if [piece.who for piece in pieces] != [piece.who for piece in other] else NOWHERE
         if not http and rule.needs_http:
@@ -446,9 +445,9 @@ def _cut(context: Context, part: Part, port: Where, pieces: list[Piece], denies:
             src = piece.src | frozenset(leaf for deny in denies for leaf in deny.src)
             if context.options.on_loss == "looser":
                 left.append(piece)
-                _widened(context, "MP219", part, port, src, str(error))
+                widened(context, "MP219", part, port, src, str(error))
                 continue
-            _left_out(context, "MP202", part, port, src, str(error), [piece])
+            left_out(context, "MP202", part, port, src, str(error), [piece])
     return left
 
 
@@ -460,13 +459,13 @@ def _say(
         said = requests(piece) or ([{}] if only_http else [])
     except (Unsaid, Unsayable, LanguageTooLarge) as error:
         if context.options.on_loss == "looser":
-            _widened(context, "MP218", part, port, piece.src, str(error))
+            widened(context, "MP218", part, port, piece.src, str(error))
             _say(context, part, port, relaxed(piece, _problem), more, idle, name=name)
             return
-        _left_out(context, "MP201", part, port, piece.src, str(error), [piece])
+        left_out(context, "MP201", part, port, piece.src, str(error), [piece])
         return
     who = callers(piece, context.known)
-    _tell(context, part, port, piece, who)
+    tell_of_callers(context, part, port, piece, who)
     if who.nobody:
         return
     if said and port is None:
@@ -477,7 +476,7 @@ def _say(
         return
     if piece.methods.nearly:
         said_here = {"disposition": "approximated", "feature": "authorization.operation.methods"}
-        context.note("MP196", part.document, port, piece.src, said_here, policy=_label(part), methods=", ".join(piece.methods.listed()))
+        context.note("MP196", part.document, port, piece.src, said_here, policy=name_of(part), methods=", ".join(piece.methods.listed()))
     for kind, peers in who.kinds():
         _add(part, kind, peers, said, port, (piece.src - idle) | part.src | more, name)
 
@@ -505,71 +504,3 @@ def _add(part: Part, kind: str, peers: list[Any], said: list[dict[str, Any]], po
         item.names[port] = name
     item.ports.add(port)
     item.src |= src
-
-
-def _tell(context: Context, part: Part, port: Where, piece: Piece, who: Callers) -> None:
-    """What of the peers could not be said, or is said otherwise."""
-    policy, said = _label(part), {"disposition": "dropped" if who.nobody else "approximated"}
-    if who.foreign:
-        _left_out(context, "MP208", part, port, piece.src, of_no_domain(who.foreign), [piece.of(who.foreign)], whole=who.nobody)
-    if who.gateways:
-        reason = f"{of_gateways(who.gateways)} not part of Cilium, and the bundle does not have one gateway that takes its place"
-        _left_out(context, "MP216", part, port, piece.src, reason, whole=who.nobody)
-    for item, workload, shown in who.outside:
-        nobody = (
-            {} if shown else {"severity": "info", "effect": "none"}
-        )  # before as after: no known pod with a proxy runs under the account
-        said_here = {**said, **nobody, "feature": "authorization.source.principals"}
-        context.note(
-            "MP283", part.document, port, piece.src, said_here, [piece.of((item,))], policy=policy, peer=label(item), workload=workload
-        )
-    for item in who.absent:
-        pods = f"any pod of {item.namespace}, a namespace that is not in the mesh,"
-        said_here = {**said, "severity": "warning", "feature": "authorization.source.principals"}
-        context.note(
-            "MP283", part.document, port, piece.src, said_here, [piece.of((item,))], policy=policy, peer=label(item), workload=pods
-        )
-    for item, workload in who.on_host:
-        context.note(
-            "MP278",
-            part.document,
-            port,
-            NOWHERE,
-            {"feature": "authorization.source.principals"},
-            policy=policy,
-            peer=label(item),
-            workload=workload,
-        )
-    if who.meshed:
-        spaces = ", ".join(context.known.namespaces())
-        context.note("MP281", part.document, port, NOWHERE, {"feature": "authorization.source.principals"}, [piece], namespaces=spaces)
-    if who.but:
-        foreign = "world" not in who.entities and not who.inside  # for there may be such as were kept out
-        nobody = {} if who.beside or foreign else {"severity": "info", "effect": "none"}
-        feature = {"feature": "authorization.source.principals", **nobody}
-        others = ["pods outside the mesh that carry these accounts or namespaces"] if who.beside or not foreign else []
-        others += ["all callers from outside the cluster, where another trust domain's are,"] if foreign else []
-        context.note("MP298", part.document, port, NOWHERE, feature, policy=policy, peers=who.but, others=" and ".join(others))
-    if who.listed and who.nobody:
-        _left_out(context, "MP201", part, port, piece.src, f"{who.listed}: it is no account that the bundle knows", [piece])
-    elif who.listed:
-        context.note("MP203", part.document, port, piece.src, said, [piece], policy=policy, peers=who.listed, others="all others")
-    if who.addresses:
-        feature = {**said, "feature": "authorization.source.ip-blocks"}
-        context.note("MP284", part.document, port, piece.src, feature, [piece], policy=policy, networks=", ".join(who.addresses))
-
-
-def _label(part: Part) -> str:
-    return f"{part.policy.kind} {part.policy.ref.value}" if part.policy is not None else "the default of open ports"
-
-
-def _left_out(
-    context: Context, code: str, part: Part, port: Where, src: Src, reason: str, left: Sequence[Piece] | None = None, *, whole: bool = True
-) -> None:
-    said = {"disposition": "dropped" if whole else "approximated", "feature": "authorization.rule"}
-    context.note(code, part.document, port, src, said, left, policy=_label(part), reason=reason)
-
-
-def _widened(context: Context, code: str, part: Part, port: Where, src: Src, reason: str) -> None:
-    said = {"disposition": "approximated", "effect": "widens", "severity": "error", "feature": "authorization.rule"}
-    context.note(code, part.document, port, src, said, policy=_label(part), reason=reason)

@@ -155,7 +155,7 @@ def _name(workload: Workload, access: Access) -> Selector:
     names = Selector.of({key: value for key, value in workload.own_labels.items() if key in NAMING})
     if names.labels and (access.world.shows(PodSet(workload.ref.namespace, names)) or not (workload.claimed or workload.kind in BARE)):
         return names
-    return workload.claimed or Selector.of(workload.own_labels)
+    return workload.counted
 
 
 @dataclass(slots=True)

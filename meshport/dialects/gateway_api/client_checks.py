@@ -73,7 +73,7 @@ def plan(gateway: Gateway, out: Output, options: Options) -> Handover:
 
 
 def _read(gateway: Gateway, leaves: Any) -> Listener | None:
-    own = frozenset(leaf for leaf, _ in leaves_below(leaves, ()))
+    own = _below(leaves)
     return next((one for one in gateway.listeners if one.port.src <= own), None)
 
 
@@ -114,11 +114,11 @@ def say(found: Handover, out: Output, *, looser: bool) -> None:
     """A finding for each listener that is left out, or, where access may be widened, for each that is open from now on."""
     document, ref = out.bundle.documents[found.gateway.document], found.gateway.ref.value
     leaves, affects = document.leaves["spec"], (Affected(ref.namespace, ref.name),)
-    checks = frozenset(leaf for leaf, _ in leaves_below((leaves.get("tls") or {}).get("frontend") or {}, ()))
-    whole = frozenset(leaf for leaf, _ in leaves_below(leaves, ())) if found.nothing_left else NOWHERE
+    checks = _below((leaves.get("tls") or {}).get("frontend") or {})
+    whole = _below(leaves) if found.nothing_left else NOWHERE
     rest = "; no other is left, and the Gateway is not carried over" if found.nothing_left else ""
     for number, reason in found.left_out.items():
-        src = frozenset(leaf for leaf, _ in leaves_below(leaves["listeners"][number], ()))
+        src = _below(leaves["listeners"][number])
         port = found.listeners[number].get("port")
         explains = listening.explains(
             ref, None if found.nothing_left else [item for item in found.gateway.listeners if item.port.src <= src]

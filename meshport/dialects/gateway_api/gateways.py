@@ -67,18 +67,13 @@ def lower(ir: IR, out: Output, options: Options) -> dict[Ref, Entry]:
         if gateway.kind != "networking.istio.io":
             out.imply("stays as it is", _spec(out, gateway.document) - gateway.implementation.src)
             found[ref] = Entry(ref)
-            if options.gateway_class and not is_waypoint(gateway) and gateway.implementation.value != options.gateway_class:
+            if options.gateway_class and not gateway.waypoint and gateway.implementation.value != options.gateway_class:
                 found[ref] = Entry(ref, written=handed_over(gateway, ir, out, options))
             else:
                 out.imply("stays as it is", gateway.implementation)
         else:
             found[ref] = _converted(gateway, ir, out, options)
     return found
-
-
-def is_waypoint(gateway: Gateway) -> bool:
-    """Whether a Gateway is a proxy inside Istio's mesh, and no way in that another class could take over."""
-    return gateway.implementation.value.startswith("istio-waypoint")
 
 
 def handed_over(gateway: Gateway, ir: IR, out: Output, options: Options) -> bool:

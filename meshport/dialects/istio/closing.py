@@ -156,14 +156,12 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     else:
         whole = True
     home = policy.subject.value.namespace
-    elsewhere = not (home and access.world.shows(policy.subject.value))
-    if (
-        policy.action.value == "deny"
-        and elsewhere
-        and members
-        and not unwritten(policy)
-        and (known := anywhere(policy, members, work.numbers)) is not policy
-    ):
+
+    def elsewhere() -> bool:  # whether there may be pods that the bundle does not show, which is looked for where it matters alone
+        return not (home and access.world.shows(policy.subject.value))
+
+    known = anywhere(policy, members, work.numbers) if policy.action.value == "deny" and members else policy
+    if known is not policy and not unwritten(policy) and elsewhere():
         policy = known
         work.say(
             "MP230", policy.sources, "approximated", feature="authorization.subject", workloads="pods that the input does not show", touched=[None],
@@ -174,14 +172,14 @@ def _parts(work: Work) -> Iterable[tuple[Selector, Policy, list[Effective]]]:
     if crossed and not members:
         policy = replace(policy, rules=())
     # a clusterwide one keeps the numbers of the known pods: in other namespaces it has the selector that they have in theirs
-    apart = policy.action.value == "allow" and bool(home) and elsewhere and bool(members) and by_name(policy)
+    apart = policy.action.value == "allow" and bool(home) and bool(members) and by_name(policy) and elsewhere()
     if whole and not selector.expressions and len({id(item) for item in numbered}) <= 1 and not (crossed and members) and not apart:
         yield selector, numbered[0] if numbered else policy, members
         return
     if not members:
         yield from _of_others(work, policy)
         return
-    if policy.action.value == "deny" and elsewhere and not unwritten(policy):
+    if policy.action.value == "deny" and not unwritten(policy) and elsewhere():
         yield from _of_all(work, numbered)  # whatever number the name has at pods that the bundle does not show
         return
     seen: list[tuple[str, Selector]] = []

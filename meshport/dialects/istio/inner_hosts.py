@@ -31,7 +31,9 @@ def of_service(host: str, clients: Collection[str] | None, ir: IR, options: Opti
     name, _, rest = text.removesuffix(".svc").partition(".")
     if rest:
         return Ref(rest, name) in ir.world.services
-    return any(ref.name == name and (clients is None or ref.namespace in clients) for ref in ir.world.services)
+    if clients is not None:
+        return any(Ref(client, name) in ir.world.services for client in clients)
+    return any(ref.name == name for ref in ir.world.services)
 
 
 def ruled(host: str, clients: Collection[str] | None, ir: IR, options: Options) -> bool:
@@ -43,7 +45,7 @@ def ruled(host: str, clients: Collection[str] | None, ir: IR, options: Options) 
 def rules_of(outside: Outside, ir: IR, options: Options) -> list[tuple[str, ServiceRoutes]]:
     """The rules for hosts of a destination that are left out for that, by host."""
     found = []
-    for routes in ir.routes:
+    for routes in (one for one in ir.routes if one.beyond is not None):
         host = next((fact.value for fact in outside.hosts if fact.value.lower() == routes.host.value.lower()), None)
         if host is not None and routes.beyond is not None and not routes.problem and ruled(host, routes.beyond.clients, ir, options):
             found.append((host, routes))

@@ -162,9 +162,7 @@ def unshown_in_ambient(policy: Policy, found: Waypoints, ir: IR) -> bool:
 def either(policy: Policy, rules: tuple[Rule, ...], ir: IR) -> Policy:
     """A deny for pods of whichever namespace that nobody shows: what is refused by it as by `rules`, as ztunnel has them, or as a gateway's own proxy reads it."""
     pods = policy.subject.value
-    if policy.action.value != "deny" or pods.namespace or not unseen_in_ambient(pods, ir.world):
-        return policy
-    if rules == policy.rules:
+    if policy.action.value != "deny" or pods.namespace or rules == policy.rules or not unseen_in_ambient(pods, ir.world):
         return policy
     values = {
         "object": f"AuthorizationPolicy {policy.ref.value}",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from meshport.effective.access import Effective
-from meshport.ir.authorization import PORT, Condition, Policy, Rule
+from meshport.effective.access import Effective, port_names
+from meshport.ir.authorization import PORT, Condition, Policy
 
 
 def by_name(policy: Policy) -> bool:
     """Whether a rule of the policy names a port by its name."""
-    return any(map(_by_name, policy.rules))
+    return bool(port_names(policy.rules))
 
 
 def by_number(policy: Policy) -> Policy:
@@ -22,7 +22,7 @@ def by_number(policy: Policy) -> Policy:
         if not any(isinstance(fact.value, str) for item in conditions for fact in item.none_of) and all(
             item.any_of is None or item.any_of for item in conditions
         ):
-            found.append(rule if not _by_name(rule) else replace(rule, conditions=conditions))
+            found.append(replace(rule, conditions=conditions) if port_names((rule,)) else rule)
     return replace(policy, rules=tuple(found))
 
 
@@ -31,7 +31,8 @@ def anywhere(policy: Policy, members: Iterable[Effective], numbers: Iterable[int
     known = {port.name for item in members for port in item.workload.ports if port.protocol == "TCP"}
 
     def spoken(item: Condition) -> Condition:
-        facts = [fact for fact in item.any_of or () if isinstance(fact.value, str) and fact.value not in known] if _named(item) else []
+        asked = (item.any_of or ()) if item.attribute == PORT else ()
+        facts = [fact for fact in asked if isinstance(fact.value, str) and fact.value not in known]
         if not facts:
             return item
         return Condition(PORT, None, tuple(facts[0].holding((number, number)) for number in sorted(numbers)), item.sources)
@@ -40,15 +41,7 @@ def anywhere(policy: Policy, members: Iterable[Effective], numbers: Iterable[int
     return replace(policy, rules=tuple(dict.fromkeys((*policy.rules, *rules)))) if rules != policy.rules else policy
 
 
-def _by_name(rule: Rule) -> bool:
-    return any(map(_named, rule.conditions))
-
-
-def _named(item: Condition) -> bool:
-    return item.attribute == PORT and any(isinstance(fact.value, str) for fact in (*(item.any_of or ()), *item.none_of))
-
-
 def _numbers(item: Condition) -> Condition:
-    if not _named(item) or item.any_of is None:
+    if item.attribute != PORT or item.any_of is None:
         return item
     return replace(item, any_of=tuple(fact for fact in item.any_of if not isinstance(fact.value, str)))

@@ -239,11 +239,11 @@ def _beside(ir: IR, out: Output, setting: PortSetting) -> None:
     known = ir.world.namespaces.get(home)
     if setting.on != "namespace" or (known is not None and known.meshed is not None and not known.meshed.value):
         return
-    numbers = {number for low, high in setting.ranges.value for number in range(low, high + 1)}
-    closing = [policy for policy in access.unshown(home) if (number := access.number(policy)) is None or number in numbers]
     if access.namespace_admission(home).value not in ("all-unauthenticated", "audit"):
         held = [Affected(home, subjects.ANY_POD)]
     else:
+        numbers = ((access.number(policy), policy) for policy in access.unshown(home))
+        closing = [one for port, one in numbers if port is None or any(low <= port <= high for low, high in setting.ranges.value)]
         held = [subjects.unseen(PodSet(home, policy.subject.value.selector)) for policy in closing]
     if held:
         out.finding(

@@ -187,7 +187,7 @@ def _region(
                 if closest is not None and label.startswith(base):
                     more |= closest.ref.src
                 inner = replace(context, region=Region(region.namespace, own_probes))
-                apart = by_name.open_to_others(region.namespace, pods, access)
+                apart = not access.world.shows(PodSet(region.namespace, pods))
                 for item in wanted:
                     called = by_name.name_of(region, item.port, access) if apart else ""
                     if not called or by_name.alone(region, item.port, called, access):

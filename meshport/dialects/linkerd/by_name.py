@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from meshport.dialects.linkerd.selectors import narrowed
-from meshport.effective.access import Access, Effective, Region
+from meshport.effective.access import Access, Effective, Region, port_names
 from meshport.ir.authorization import PORT, Condition, Policy
-from meshport.ir.base import PodSet, Selector
+from meshport.ir.base import Selector
 
 
 def name_of(region: Region, port: int, access: Access) -> str:
     """The name by which rules speak of a port of these pods; "" where none does."""
-    conditions = [item for policy in _policies(region, access) for item in _of_ports(policy)]
-    asked = {fact.value for item in conditions for fact in (*(item.any_of or ()), *item.none_of) if isinstance(fact.value, str)}
+    asked = port_names(rule for policy in _policies(region, access) for rule in policy.rules)
     names = {one.name for one in region.first.workload.ports if one.number == port and one.protocol == "TCP"} & asked
     return min(names, default="")
 
@@ -45,16 +44,10 @@ def shown_alone(selector: Selector, members: Iterable[Effective]) -> Iterator[tu
     """The selector for each group of members by what their controllers count as their own: no other pods may have such labels."""
     groups: dict[Selector, list[Effective]] = {}
     for member in members:
-        claimed = member.workload.claimed or Selector.of(member.workload.own_labels)
-        groups.setdefault(claimed, []).append(member)
+        groups.setdefault(member.workload.counted, []).append(member)
     for claimed, group in groups.items():
         both = {**dict(selector.labels), **dict(claimed.labels)}
         yield narrowed(Selector.of(both, selector.expressions), claimed.expressions), group
-
-
-def open_to_others(namespace: str, selector: Selector, access: Access) -> bool:
-    """Whether a selector takes pods that the bundle does not show."""
-    return not access.world.shows(PodSet(namespace, selector))
 
 
 def _policies(region: Region, access: Access) -> list[Policy]:

@@ -139,7 +139,7 @@ def _gateways(ir: IR, out: Output, options: Options) -> None:
             continue
         if not mesh_class:
             out.imply("stays as it is: served by an implementation that is no part of the source mesh", gateway.implementation)
-        elif options.gateway_class and not gateways.is_waypoint(gateway):
+        elif options.gateway_class and not gateway.waypoint:
             gateways.handed_over(gateway, ir, out, options)
         else:
             out.finding(

@@ -18,7 +18,7 @@ from meshport.dialects.linkerd.grants import Context, plan
 from meshport.dialects.linkerd.selectors import set_name
 from meshport.dialects.linkerd.transport import OPEN
 from meshport.dialects.output import Output
-from meshport.effective.access import Access, Effective, Region, ports_of
+from meshport.effective.access import Access, Effective, Region, port_names, ports_of
 from meshport.effective.subjects import ANY_POD
 from meshport.ir.authorization import PORT, Policy
 from meshport.ir.base import NOWHERE, Fact, PodSet, Ref, Requirement, Selector, Src, sources
@@ -113,7 +113,7 @@ class _Namespace:
         """The ports that something of the namespace names."""
         found = [ports_of(self.shown, self.access.world)]
         found += [_of_services([one]) for one in self.access.world.services.values() if one.ref.namespace == self.name]
-        found += [servers.mentioned(policy) for policy in self.access.reaching(self.name) if not _by_name(policy)]
+        found += [servers.mentioned(policy) for policy in self.access.reaching(self.name) if not port_names(policy.rules)]
         return _together(found)
 
 
@@ -294,7 +294,8 @@ def _takes(policy: Policy, namespace: str, labels: Mapping[str, str]) -> bool:
 
 
 def _refuses_by_name(policy: Policy) -> bool:
-    return policy.action.value != "allow" and _by_name(policy)
+    """Whether a rule that refuses names a port by its name, which pods that nobody shows give to any number."""
+    return policy.action.value != "allow" and bool(port_names(policy.rules))
 
 
 def _names_ports(policy: Policy) -> bool:
@@ -303,9 +304,3 @@ def _names_ports(policy: Policy) -> bool:
     return _refuses_by_name(policy) and all(
         each and all(facts and all(isinstance(fact.value, str) for fact in facts) for facts in each) for each in asked
     )
-
-
-def _by_name(policy: Policy) -> bool:
-    """Whether a rule names a port by its name, which pods that nobody shows give to any number."""
-    conditions = [item for rule in policy.rules for item in rule.conditions if item.attribute == PORT]
-    return any(isinstance(fact.value, str) for item in conditions for fact in (*(item.any_of or ()), *item.none_of))
